@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// After a failed dial the packets of an association are dropped for a while, so that a dead network costs no dial
+// per packet. The applications repeat them.
+const (
+	firstPause = 500 * time.Millisecond
+	maxPause   = 8 * time.Second
+)
+
+// PacketOptions are the choices of one association.
+type PacketOptions struct {
+	Logger *slog.Logger // nil logs nothing
+}
+
+// Packets relays the datagrams of one association until client fails or ctx ends. The upstream socket is opened
+// with the first packet and again with the first one after it broke, so an association outlives its upstream.
+// Packets that meet no upstream are dropped, as networks do. The caller closes client.
+//
+// client.ReadFrom returns a payload with the address of its target; client.WriteTo takes one with its source.
+func Packets(ctx context.Context, client net.PacketConn, up transport.PacketListener, o PacketOptions) Result {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = client.SetReadDeadline(time.Unix(1, 0)) })
+	a := &association{client: client, up: up, log: o.Logger}
+	err := a.send(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	stop()
+	cancel()
+	a.drop(a.current.Load())
+	a.receivers.Wait()
+	return Result{Sent: a.bytes.sent.Load(), Received: a.bytes.received.Load(), Err: err}
+}
+
+// association is one client socket and the upstream socket of the moment. Only send's goroutine dials.
+type association struct {
+	client net.PacketConn
+	up     transport.PacketListener
+	log    *slog.Logger
+	bytes  counters
+
+	current   atomic.Pointer[upstreamSocket] // nil before the first packet and after a failure
+	receivers sync.WaitGroup
+
+	pause    time.Duration // after the last failed dial
+	quietTil time.Time
+}
+
+type upstreamSocket struct{ net.PacketConn }
+
+// send carries the client's packets until the client's socket fails.
+func (a *association) send(ctx context.Context) error {
+	for {
+		if err := waitPacket(a.client); err != nil {
+			return err
+		}
+		if err := a.sendOne(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *association) sendOne(ctx context.Context) error {
+	buf := packets.Get().(*[packetSize]byte)
+	defer packets.Put(buf)
+	n, target, err := a.client.ReadFrom(buf[:])
+	if err != nil {
+		return err
+	}
+	sock := a.upstream(ctx)
+	if sock == nil {
+		return nil
+	}
+	if _, err := sock.WriteTo(buf[:n], target); err != nil {
+		a.lost(sock, err)
+		return nil
+	}
+	a.bytes.sent.Add(int64(n))
+	return nil
+}
+
+// upstream returns the socket of the moment, opened if need be, or nil when there is none to be had now.
+func (a *association) upstream(ctx context.Context) *upstreamSocket {
+	if sock := a.current.Load(); sock != nil {
+		return sock
+	}
+	if time.Now().Before(a.quietTil) {
+		return nil
+	}
+	conn, err := a.up.ListenPacket(ctx)
+	if err != nil {
+		a.pause = min(max(2*a.pause, firstPause), maxPause)
+		a.quietTil = time.Now().Add(a.pause)
+		if ctx.Err() == nil {
+			a.log.Warn("udp upstream unreachable", "err", err)
+		}
+		return nil
+	}
+	a.pause = 0
+	sock := &upstreamSocket{conn}
+	a.current.Store(sock)
+	a.receivers.Go(func() { a.receive(sock) })
+	return sock
+}
+
+// receive carries the answers of one upstream socket until that fails.
+func (a *association) receive(sock *upstreamSocket) {
+	for {
+		if err := waitPacket(sock.PacketConn); err != nil {
+			a.lost(sock, err)
+			return
+		}
+		if err := a.receiveOne(sock); err != nil {
+			a.lost(sock, err)
+			return
+		}
+	}
+}
+
+func (a *association) receiveOne(sock *upstreamSocket) error {
+	buf := packets.Get().(*[packetSize]byte)
+	defer packets.Put(buf)
+	n, source, err := sock.ReadFrom(buf[:])
+	if err != nil {
+		return err
+	}
+	// A client that cannot take a packet loses it. One that is gone ends the association from its own side.
+	if _, err := a.client.WriteTo(buf[:n], source); err == nil {
+		a.bytes.received.Add(int64(n))
+	}
+	return nil
+}
+
+// lost drops a socket that failed; the next packet opens another.
+func (a *association) lost(sock *upstreamSocket, err error) {
+	if a.drop(sock) && !errors.Is(err, net.ErrClosed) {
+		a.log.Debug("udp upstream lost", "err", err)
+	}
+}
+
+// drop closes sock and reports whether it was the current one.
+func (a *association) drop(sock *upstreamSocket) bool {
+	if sock == nil {
+		return false
+	}
+	was := a.current.CompareAndSwap(sock, nil)
+	_ = sock.Close()
+	return was
+}
+
+// waitPacket waits for the next datagram without a buffer where c can.
+func waitPacket(c net.PacketConn) error {
+	if w, ok := c.(transport.WaitReader); ok {
+		return w.WaitRead()
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ticksPerLimit is how often a flow's counters are read within one limit: silence is noticed between one limit and
+// one limit and a quarter after the last byte, without a timer call per chunk.
+const ticksPerLimit = 4
+
+// silence calls expired once when nothing moved in a flow for the limit in force. The zero limit waits for ever.
+type silence struct {
+	moved   func() int64 // bytes moved so far
+	expired func()
+
+	mu    sync.Mutex
+	limit time.Duration
+	timer *time.Timer // nil while there is no limit
+	last  int64
+	since time.Time // when last was first seen
+	over  bool
+}
+
+// setLimit starts the wait anew under another limit.
+func (s *silence) setLimit(limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	s.limit, s.last, s.since = limit, s.moved(), time.Now()
+	if limit > 0 {
+		s.timer = time.AfterFunc(limit/ticksPerLimit, s.tick)
+	}
+}
+
+func (s *silence) tick() {
+	if s.check() {
+		s.expired()
+	}
+}
+
+// check reports whether the flow is over, and arms the timer again when it is not.
+func (s *silence) check() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.timer == nil {
+		return false
+	}
+	now := time.Now()
+	if moved := s.moved(); moved != s.last {
+		s.last, s.since = moved, now
+	}
+	if now.Sub(s.since) >= s.limit {
+		s.over = true
+		return true
+	}
+	s.timer.Reset(s.limit / ticksPerLimit)
+	return false
+}
+
+// stop ends the wait; expired is not called after it.
+func (s *silence) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// counters are the bytes of a flow, written by its two directions.
+type counters struct{ sent, received atomic.Int64 }
+
+func (c *counters) moved() int64 { return c.sent.Load() + c.received.Load() }
