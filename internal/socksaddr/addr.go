@@ -27,8 +27,10 @@ var (
 	ErrShort = errors.New("address is cut short")
 	// ErrType says that the address type is none of the three.
 	ErrType = errors.New("unknown address type")
-	// ErrDomain says that a domain name is empty, too long or not printable.
+	// ErrDomain says that a domain name is empty, too long or has bytes that no host name has.
 	ErrDomain = errors.New("bad domain name")
+
+	errNoHost = errors.New("address without a host")
 )
 
 // Addr is one target. It is comparable, and the zero value is no address. It implements net.Addr.
@@ -45,17 +47,25 @@ func FromAddrPort(ap netip.AddrPort) Addr {
 	return Addr{ip: ap.Addr().Unmap().WithZone(""), port: ap.Port()}
 }
 
-// FromNetAddr returns what a socket reported as an Addr.
+// FromNetAddr returns what a socket reported as an Addr. An address without a host is an error.
 func FromNetAddr(a net.Addr) (Addr, error) {
+	var ap netip.AddrPort
 	switch a := a.(type) {
+	case nil:
+		return Addr{}, errNoHost
 	case Addr:
 		return a, nil
 	case *net.UDPAddr:
-		return FromAddrPort(a.AddrPort()), nil
+		ap = a.AddrPort()
 	case *net.TCPAddr:
-		return FromAddrPort(a.AddrPort()), nil
+		ap = a.AddrPort()
+	default:
+		return Parse(a.String())
 	}
-	return Parse(a.String())
+	if !ap.IsValid() {
+		return Addr{}, errNoHost
+	}
+	return FromAddrPort(ap), nil
 }
 
 // Parse reads "host:port"; an IPv6 host stands in brackets.
@@ -101,7 +111,7 @@ func Cut(b []byte) (a Addr, rest []byte, err error) {
 	return a, b[n:], nil
 }
 
-// Read reads exactly one address from r.
+// Read reads exactly one address from r. The error is io.EOF only if there was nothing to read at all.
 func Read(r io.Reader) (Addr, error) {
 	var b [MaxLen]byte
 	if _, err := io.ReadFull(r, b[:2]); err != nil {
@@ -112,6 +122,9 @@ func Read(r io.Reader) (Addr, error) {
 		return Addr{}, err
 	}
 	if _, err := io.ReadFull(r, b[2:n]); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		return Addr{}, err
 	}
 	a, _, err := Cut(b[:n])
@@ -144,13 +157,15 @@ func (a *Addr) setName(s string) {
 }
 
 // validName accepts what can be a host name in the widest sense: 1 to 255 printable bytes. Control characters and
-// spaces are refused because names end up in logs and in other protocols.
+// spaces are refused because names end up in logs and in other protocols; colons and brackets because the name
+// could not be told from the port in "host:port".
 func validName(s string) bool {
 	if len(s) == 0 || len(s) > 255 {
 		return false
 	}
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f {
+		switch c := s[i]; {
+		case c <= ' ', c == 0x7f, c == ':', c == '[', c == ']':
 			return false
 		}
 	}
