@@ -18,8 +18,8 @@ const (
 	small = 100
 	big   = 1 << 20
 
-	// settle is how long the suite waits for a call to block. No fact announces that a call has blocked. When it
-	// takes longer, the check tests less and still passes.
+	// settle is how long the suite waits for a call to block, which no fact announces. When it takes longer,
+	// the check tests less and still passes.
 	settle = 20 * time.Millisecond
 )
 
@@ -78,7 +78,8 @@ func expectAll(r io.Reader, want []byte) func() error {
 		if err := same(got, want); err != nil {
 			return err
 		}
-		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF { //nolint:errorlint // io.Reader wants it bare
+		n, err := r.Read(make([]byte, 1))
+		if n != 0 || err != io.EOF { //nolint:errorlint // an io.Reader returns it bare
 			return fmt.Errorf("read after EOF: got %d, %w, want 0, EOF", n, err)
 		}
 		return nil
@@ -142,7 +143,8 @@ func untilBlocked(written *atomic.Int64) {
 func wantTimeout(what string, err error) error {
 	netErr, ok := errors.AsType[net.Error](err)
 	if !ok || !netErr.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("%s: got error %w, want os.ErrDeadlineExceeded as a net.Error with Timeout", what, orNone(err))
+		return fmt.Errorf("%s: got error %w, want os.ErrDeadlineExceeded as a net.Error with Timeout",
+			what, orNone(err))
 	}
 	return nil
 }

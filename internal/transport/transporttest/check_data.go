@@ -17,12 +17,12 @@ func dataChecks() []check {
 		{"read into small buffers", smallReads},
 		{"io.Copy from a", copyFrom},
 		{"io.Copy to a", copyTo},
-		{"write neither keeps nor changes its argument", writeLeavesArgument},
+		{"write and its argument", writeLeavesArgument},
 		{"addresses", addresses},
 	}
 }
 
-// sizes sends writes of all sizes on one stream. The empty one comes first: it must not look like an end.
+// sizes sends writes of all sizes on one stream. The empty one comes first, as it must not look like an end.
 func (p *pair) sizes(w, r net.Conn) error {
 	for _, n := range []int{0, 1, small, 16 << 10, big, 0, 1} {
 		if err := p.carry(w, r, n); err != nil {
@@ -42,8 +42,8 @@ func smallReads(p *pair) error {
 	return p.together(send(p.b, want), expect(iotest.OneByteReader(p.a), want))
 }
 
-// io.Copy prefers WriteTo and ReadFrom, which a type that embeds a connection has without wanting it, and which
-// then bypass its own Read and Write.
+// io.Copy prefers WriteTo and ReadFrom, which a type that embeds a connection has without wanting it, and
+// which then bypass its own Read and Write.
 
 func copyFrom(p *pair) error {
 	want := payload(big)
@@ -66,6 +66,7 @@ func copyTo(p *pair) error {
 	})
 }
 
+// writeLeavesArgument holds Write to io.Writer's word: it neither keeps nor changes p.
 func writeLeavesArgument(p *pair) error {
 	for _, n := range []int{1, small, 16 << 10, 64 << 10} {
 		want := payload(n)
@@ -88,7 +89,8 @@ func writeLeavesArgument(p *pair) error {
 }
 
 func addresses(p *pair) error {
-	for name, addr := range map[string]net.Addr{"LocalAddr": p.a.LocalAddr(), "RemoteAddr": p.a.RemoteAddr()} {
+	addrs := map[string]net.Addr{"LocalAddr": p.a.LocalAddr(), "RemoteAddr": p.a.RemoteAddr()}
+	for name, addr := range addrs {
 		if addr == nil {
 			return fmt.Errorf("%s() = nil", name)
 		}

@@ -77,8 +77,8 @@ func (p *pair) readsAgain() error {
 	return nil
 }
 
-// A timeout may break a stream for later writes, as it does with TLS: part of a record may have left. So no check
-// writes again after one.
+// A timeout may break a stream for later writes, as it does with TLS, where part of a record may have left.
+// So no check writes again after one.
 
 func pastWriteDeadline(p *pair) error {
 	if err := p.a.SetWriteDeadline(longAgo); err != nil {

@@ -86,8 +86,8 @@ func headroomAfterEnd(p *pair) error {
 	return wantError("write with headroom after CloseWrite", inPlace(w, payload(1), h.Front, h.Back)())
 }
 
-// inPlace writes p from the middle of a buffer, checks that nothing behind the buffer changed, and then overwrites
-// the buffer, which is its owner's again.
+// inPlace writes p from the middle of a buffer, checks that nothing behind the buffer changed, and then
+// overwrites the buffer, which is its owner's again.
 func inPlace(w transport.HeadroomWriter, p []byte, front, back int) func() error {
 	return func() error {
 		guard := []byte("behind the buffer")
@@ -172,7 +172,8 @@ func waitUntilAbort(p *pair) error {
 	return p.waitBroken("abort of b", func() { _ = transport.Abort(p.b) })
 }
 
-// waitBroken demands that what breaks the stream ends a wait, and that the wait or the read behind it says so.
+// waitBroken demands that what breaks the stream ends a wait, and that the wait or the read behind it says
+// so.
 func (p *pair) waitBroken(what string, breakIt func()) error {
 	r, err := p.waitReader()
 	if err != nil {

@@ -70,8 +70,8 @@ func (p *pair) start(f func() error) <-chan error {
 	return done
 }
 
-// together runs all of fs at the same time. It returns the first error without waiting for the rest, because the
-// rest may wait for what failed; or nil when all are done.
+// together runs all of fs at the same time. It returns the first error without waiting for the rest, because
+// the rest may wait for what failed; or nil when all are done.
 func (p *pair) together(fs ...func() error) error {
 	done := make(chan error, len(fs))
 	for _, f := range fs {
