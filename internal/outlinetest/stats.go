@@ -1,0 +1,121 @@
+package outlinetest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+const listMax = 4096 // entries kept of each list in Stats; the newest
+
+// Stats is what a server has seen.
+type Stats struct {
+	Accepted   int // TCP connections
+	Open       int // TCP connections that are open now
+	BadTLS     int // TLS handshakes that failed
+	Handshakes int // WebSockets that opened
+
+	Requests []Request // HTTP requests, whatever their fate
+	Targets  []string  // "host:port" of each stream and each packet, as the client asked
+	Closings []Closing // one per WebSocket whose client has ended its half
+
+	Received, Sent int64 // binary messages
+	Pings, Pongs   int   // received
+	BadStreams     int   // streams that did not open
+	BadPackets     int   // packets that did not open
+	Replays        int   // streams whose salt had been seen
+}
+
+// Request is an HTTP request as it came.
+type Request struct {
+	URI    string // byte for byte
+	Host   string
+	Header http.Header
+	Head   string // the whole head, byte for byte
+}
+
+// Closing is how a client ended its half of a WebSocket.
+type Closing struct {
+	Endpoint Endpoint
+	Code     int // 1005: a Close frame without a code; 1006: no Close frame
+}
+
+// Stats returns a copy of what the server has seen so far.
+func (s *Server) Stats() Stats { return s.stats.snapshot() }
+
+// Wait waits until ok says so of the server's stats, which it must not keep or change.
+func (s *Server) Wait(ctx context.Context, ok func(Stats) bool) error {
+	for {
+		done, changed := s.stats.check(ok)
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// statsBox holds the stats.
+type statsBox struct {
+	mu      sync.Mutex
+	now     Stats
+	changed chan struct{} // closed by the next update; nil when nobody waits
+}
+
+func (b *statsBox) update(change func(*Stats)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.now)
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+func (b *statsBox) check(ok func(Stats) bool) (bool, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ok(b.now) {
+		return true, nil
+	}
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return false, b.changed
+}
+
+func (b *statsBox) snapshot() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.now
+	t.Requests = slices.Clone(t.Requests)
+	t.Targets = slices.Clone(t.Targets)
+	t.Closings = slices.Clone(t.Closings)
+	return t
+}
+
+func (b *statsBox) request(r *http.Request, head []byte) {
+	q := Request{URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone(), Head: strings.Clone(string(head))}
+	b.update(func(t *Stats) { t.Requests = appendNewest(t.Requests, q) })
+}
+
+func (b *statsBox) target(addr string) {
+	b.update(func(t *Stats) { t.Targets = appendNewest(t.Targets, addr) })
+}
+
+func (b *statsBox) closed(e Endpoint, code int) {
+	b.update(func(t *Stats) { t.Closings = appendNewest(t.Closings, Closing{Endpoint: e, Code: code}) })
+}
+
+// appendNewest drops the older half of a full list.
+func appendNewest[T any](list []T, v T) []T {
+	if len(list) >= listMax {
+		list = slices.Delete(list, 0, listMax/2)
+	}
+	return append(list, v)
+}

@@ -1,0 +1,98 @@
+package outlinetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// Cert says how the server's certificate deviates from a good one.
+type Cert struct {
+	Expired bool     // it ended yesterday
+	Names   []string // DNS names or IP addresses besides localhost, 127.0.0.1 and ::1
+	Only    bool     // Names alone, so that the address itself does not match
+}
+
+// chain is an authority and one certificate that it signed.
+type chain struct {
+	caPEM string
+	leaf  tls.Certificate
+}
+
+func newChain(c Cert) (*chain, error) {
+	now := time.Now()
+	ca := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "outlinetest authority"},
+		NotBefore:             now.Add(-3 * day),
+		NotAfter:              now.Add(day),
+		KeyUsage:              x509.KeyUsageCertSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
+	if err != nil {
+		return nil, err
+	}
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	leafDER, err := x509.CreateCertificate(rand.Reader, c.template(now), ca, &leafKey.PublicKey, caKey)
+	if err != nil {
+		return nil, err
+	}
+	return &chain{
+		caPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})),
+		leaf:  tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: leafKey},
+	}, nil
+}
+
+// template is the server's certificate before it is signed.
+func (c Cert) template(now time.Time) *x509.Certificate {
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "outlinetest"},
+		NotBefore:    now.Add(-2 * day),
+		NotAfter:     now.Add(day),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if c.Expired {
+		t.NotAfter = now.Add(-day)
+	}
+	names := c.Names
+	if !c.Only {
+		names = append([]string{"localhost", "127.0.0.1", "::1"}, names...)
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+			continue
+		}
+		t.DNSNames = append(t.DNSNames, name)
+	}
+	return t
+}
+
+// config offers HTTP/1.1 alone, as Outline's own web listener does.
+func (c *chain) config() *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{c.leaf},
+		NextProtos:   []string{"http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	}
+}

@@ -1,0 +1,207 @@
+package outlinetest
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"maps"
+	"math"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	controlWait = time.Second     // what gorilla and Outline's server give a control frame
+	cutWait     = 5 * time.Second // what a client has to notice that it was cut
+)
+
+// errText says that a message was not binary.
+var errText = errors.New("read message is not binary")
+
+// socket is a WebSocket as a byte stream whose halves end apart, read the way Outline's server reads it. One
+// goroutine may read, one may write answers; the rest may be called from anywhere.
+type socket struct {
+	server   *Server
+	ws       *websocket.Conn
+	net      net.Conn // what ws runs over: tcp or TLS
+	tcp      *conn
+	endpoint Endpoint
+
+	message io.Reader   // read by the reader: what is left of the message
+	readErr error       // set by the reader, for good
+	asked   atomic.Bool // the client sent something since the last answer
+	sent    int64       // by the writer: bytes of the target's
+	hold    bool        // by the writer: TCP is left to the client
+	code    int         // set by the reader: of the client's Close frame
+}
+
+func newSocket(s *Server, ws *websocket.Conn, tcp *conn, e Endpoint) *socket {
+	c := &socket{server: s, ws: ws, net: ws.NetConn(), tcp: tcp, endpoint: e, code: websocket.CloseAbnormalClosure}
+	// The default handler would echo the Close frame, and the answer could not go on.
+	ws.SetCloseHandler(func(code int, _ string) error {
+		c.code, c.readErr = code, io.EOF
+		s.stats.closed(e, code)
+		return nil
+	})
+	ws.SetPingHandler(func(data string) error {
+		s.stats.update(func(t *Stats) { t.Pings++ })
+		if !s.fault.on(e).NoPong {
+			// Errors are as good as silence: the reader will meet them.
+			_ = ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(controlWait))
+		}
+		return nil
+	})
+	ws.SetPongHandler(func(string) error {
+		s.stats.update(func(t *Stats) { t.Pongs++ })
+		return nil
+	})
+	return c
+}
+
+// enter and leave frame the life of a WebSocket.
+func (s *Server) enter(c *socket) {
+	s.mu.Lock()
+	s.sockets[c] = struct{}{}
+	s.mu.Unlock()
+	s.stats.update(func(t *Stats) { t.Handshakes++ })
+}
+
+func (s *Server) leave(c *socket) {
+	s.mu.Lock()
+	delete(s.sockets, c)
+	s.mu.Unlock()
+	if c.code == websocket.CloseAbnormalClosure {
+		s.stats.closed(c.endpoint, c.code)
+	}
+}
+
+// live lists the open WebSockets.
+func (s *Server) live() []*socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.sockets))
+}
+
+// Read makes one read from the current message, or from the next. An empty message and a Close frame are EOF.
+func (c *socket) Read(p []byte) (int, error) {
+	if c.readErr != nil {
+		return 0, c.readErr
+	}
+	if c.message != nil {
+		n, err := c.message.Read(p)
+		if !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		c.message = nil
+	}
+	kind, message, err := c.ws.NextReader()
+	if c.readErr != nil {
+		return 0, c.readErr
+	}
+	switch {
+	case err != nil:
+		c.readErr = errors.Join(net.ErrClosed, err)
+	case kind != websocket.BinaryMessage:
+		c.readErr = errText
+	}
+	if c.readErr != nil {
+		return 0, c.readErr
+	}
+	c.asked.Store(true)
+	c.server.stats.update(func(t *Stats) { t.Received++ })
+	c.message = message
+	return message.Read(p)
+}
+
+// room is how many bytes of the target's may be sent before the fault's end is due.
+func (c *socket) room() int64 {
+	f := c.server.fault.on(c.endpoint)
+	if f.End == EndNormal {
+		return math.MaxInt64
+	}
+	return max(0, f.After-c.sent)
+}
+
+// send sends one message that carries n bytes of the target's.
+func (c *socket) send(message []byte, n int) error {
+	f := c.server.fault.on(c.endpoint)
+	if c.asked.Swap(false) && f.Delay > 0 {
+		c.server.pause(f.Delay, c.tcp.gone)
+	}
+	var err error
+	if f.Framing != nil {
+		// One write per answer, so that no control frame of ws comes between.
+		_ = c.net.SetWriteDeadline(time.Time{})
+		_, err = c.net.Write(f.Framing(message))
+	} else {
+		err = c.ws.WriteMessage(websocket.BinaryMessage, message)
+	}
+	if err == nil {
+		c.sent += int64(n)
+		c.server.stats.update(func(t *Stats) { t.Sent++ })
+	}
+	return err
+}
+
+// finish ends the answer. message is the one that is not sent any more.
+func (c *socket) finish(message []byte) {
+	f := c.server.fault.on(c.endpoint)
+	half := func() {
+		frame := appendFrame(nil, finBit|opBinary, message, len(message))
+		_, _ = c.net.Write(frame[:len(frame)/2])
+	}
+	switch f.End {
+	case EndCut:
+		half()
+		c.fin()
+	case EndReset:
+		half()
+		c.tcp.reset()
+	case EndFIN:
+		if secure, ok := c.net.(*tls.Conn); ok {
+			_ = secure.CloseWrite()
+		}
+		c.fin()
+	case EndCode:
+		c.writeClose(f.Code)
+	case EndHold:
+		c.hold = true
+		c.CloseWrite()
+	default: // the fault was lifted in between
+		c.CloseWrite()
+	}
+}
+
+// fin ends our half of TCP. The client has a while to end the other; a close now could become a reset.
+func (c *socket) fin() {
+	_ = c.tcp.tcp.CloseWrite()
+	_ = c.net.SetReadDeadline(time.Now().Add(cutWait))
+}
+
+// CloseWrite ends our half with a Close frame.
+func (c *socket) CloseWrite() { c.writeClose(websocket.CloseNormalClosure) }
+
+func (c *socket) writeClose(code int) {
+	message := websocket.FormatCloseMessage(code, "")
+	_ = c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(controlWait))
+}
+
+func (c *socket) writePing(data string) {
+	_ = c.ws.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(controlWait))
+}
+
+// outwait discards what comes until the client closes TCP.
+func (c *socket) outwait() {
+	_ = c.net.SetReadDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, c.net)
+}
+
+// Close sends a Close frame, unless one has been sent, and closes TCP.
+func (c *socket) Close() {
+	c.CloseWrite()
+	_ = c.ws.Close()
+}
