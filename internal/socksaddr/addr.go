@@ -1,5 +1,5 @@
-// Package socksaddr is the target address in the binary form that SOCKS5 (RFC 1928, section 5) and Shadowsocks
-// share: a type byte, then an IPv4 address, an IPv6 address or a domain name, then a port.
+// Package socksaddr is the target address in the binary form that SOCKS5 (RFC 1928, section 5) and
+// Shadowsocks share: a type byte, then an IPv4 address, an IPv6 address or a domain name, then a port.
 package socksaddr
 
 import (
@@ -156,9 +156,9 @@ func (a *Addr) setName(s string) {
 	a.name = s
 }
 
-// validName accepts what can be a host name in the widest sense: 1 to 255 printable bytes. Control characters and
-// spaces are refused because names end up in logs and in other protocols; colons and brackets because the name
-// could not be told from the port in "host:port".
+// validName accepts what can be a host name in the widest sense: 1 to 255 printable bytes. Control characters
+// and spaces are refused because names end up in logs and in other protocols; colons and brackets because the
+// name could not be told from the port in "host:port".
 func validName(s string) bool {
 	if len(s) == 0 || len(s) > 255 {
 		return false

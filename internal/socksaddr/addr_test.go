@@ -48,7 +48,8 @@ func TestWireForm(t *testing.T) {
 			stream := strings.NewReader(tt.wire + "rest")
 			read, err := socksaddr.Read(iotest.OneByteReader(stream))
 			if err != nil || read != a || stream.Len() != len("rest") {
-				t.Errorf("Read(%q) = %v, %v with %d bytes left, want %v with 4", tt.wire, read, err, stream.Len(), a)
+				t.Errorf("Read(%q) = %v, %v, want %v; left %d bytes, want 4",
+					tt.wire, read, err, a, stream.Len())
 			}
 		})
 	}
@@ -198,7 +199,7 @@ func TestAccessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if name.Host() != "example.com" || name.Port() != 443 || name.IP().IsValid() || name.Network() != "udp" {
-		t.Errorf("accessors of %v = %q, %d, %v, %q", name, name.Host(), name.Port(), name.IP(), name.Network())
+		t.Errorf("%v has host %q, port %d, network %q, want a name", name, name.Host(), name.Port(), name.Network())
 	}
 	v6, err := socksaddr.Parse("[2001:db8::1]:53")
 	if err != nil {

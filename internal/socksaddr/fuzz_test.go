@@ -8,7 +8,8 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
 )
 
-// FuzzCut holds Cut, Read and Interner.Cut against each other, and the wire form and the text against the value.
+// FuzzCut holds Cut, Read and Interner.Cut against each other, and the wire form and the text against the
+// value.
 func FuzzCut(f *testing.F) {
 	f.Add([]byte("\x01\x01\x02\x03\x04\x00\x50rest"))
 	f.Add([]byte("\x03\x0bexample.com\x01\xbb"))
@@ -22,7 +23,8 @@ func FuzzCut(f *testing.F) {
 		var in socksaddr.Interner
 		interned, internedRest, internedErr := in.Cut(b)
 		if (internedErr == nil) != (err == nil) || !bytes.Equal(internedRest, rest) {
-			t.Fatalf("Interner.Cut(%q) = %v, %q, %v, want %v, %q, %v", b, interned, internedRest, internedErr, a, rest, err)
+			t.Fatalf("Interner.Cut(%q) = %v, %q, %v, want %v, %q, %v",
+				b, interned, internedRest, internedErr, a, rest, err)
 		}
 		if err != nil {
 			return
@@ -51,7 +53,7 @@ func checkRoundTrip(t *testing.T, a socksaddr.Addr) {
 	t.Helper()
 	wire := a.Append(nil)
 	if len(wire) != a.Len() || len(wire) > socksaddr.MaxLen {
-		t.Fatalf("%v: wire form has %d bytes, Len() = %d, MaxLen = %d", a, len(wire), a.Len(), socksaddr.MaxLen)
+		t.Fatalf("%v: wire form has %d bytes, Len() = %d, max %d", a, len(wire), a.Len(), socksaddr.MaxLen)
 	}
 	if again, rest, err := socksaddr.Cut(wire); err != nil || again != a || len(rest) != 0 {
 		t.Fatalf("Cut(%q) = %v, %q, %v, want %v", wire, again, rest, err, a)
@@ -62,7 +64,10 @@ func checkRoundTrip(t *testing.T, a socksaddr.Addr) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"1.2.3.4:80", "[::1]:1", "[fe80::1%lo]:1", "example.com:443", "a%b:1", "[a]:1", ":80", "x:+1"} {
+	seeds := []string{
+		"1.2.3.4:80", "[::1]:1", "[fe80::1%lo]:1", "example.com:443", "a%b:1", "[a]:1", ":80", "x:+1",
+	}
+	for _, s := range seeds {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -5,8 +5,8 @@ import "net"
 // maxInterned bounds an Interner. An association that talks to more targets only loses the saving.
 const maxInterned = 64
 
-// Interner parses addresses as Cut does and returns equal ones as the same net.Addr, so that the packets of one
-// conversation cost no allocation. The zero value is ready. It is not for concurrent use.
+// Interner parses addresses as Cut does and returns equal ones as the same net.Addr, so that the packets of
+// one conversation cost no allocation. The zero value is ready. It is not for concurrent use.
 type Interner struct {
 	known map[string]net.Addr // by wire form
 }

@@ -30,7 +30,7 @@ func TestInternerOwnsItsMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.String() != "example.com:53" || second.String() != "example.org:53" {
-		t.Errorf("Cut of a reused buffer = %v then %v, want example.com:53 then example.org:53", first, second)
+		t.Errorf("Cut twice = %v, %v, want example.com:53, example.org:53", first, second)
 	}
 }
 
