@@ -1,0 +1,275 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const (
+	// maxValues bounds how many keys and list entries are read, so that aliases of aliases cannot multiply without end.
+	maxValues = 100_000
+	// maxFound bounds how many mistakes are collected; fewer are shown.
+	maxFound = 10 * maxProblems
+	// maxText bounds one value. URLs and header values stay below it everywhere.
+	maxText = 4096
+)
+
+// field is a place of the schema. decode reads n, which is neither null nor an alias, or reports why it cannot.
+type field interface {
+	decode(d *decoder, at place, n *yaml.Node)
+}
+
+// place is where a value stands: its path, and the node whose position the user is told.
+type place struct {
+	path string
+	node *yaml.Node
+}
+
+// key is the place of a key of the map at p.
+func (p place) key(name string, n *yaml.Node) place {
+	if p.path == "" {
+		return place{name, n}
+	}
+	return place{p.path + "." + name, n}
+}
+
+// index is the place of an entry of the list at p.
+func (p place) index(i int, n *yaml.Node) place {
+	return place{p.path + "[" + strconv.Itoa(i) + "]", n}
+}
+
+// decoder walks the nodes of one file along the schema, fills a Config and collects what is wrong.
+type decoder struct {
+	file   string
+	checks Checks
+	schema section
+
+	places   map[string]place  // of every key that is present and not null, by path
+	asked    []string          // paths of keys that are set to more than zero, in the order of the file
+	cas      map[string]caFile // by path on disk
+	values   int               // read so far
+	merging  []*yaml.Node      // maps that are being merged, outermost first
+	problems Errors            // in the order they were found
+	reported map[Problem]bool  // what problems holds, without keys
+	failed   map[string]bool   // paths that have a problem of their own
+}
+
+// problem reports a mistake.
+func (d *decoder) problem(at place, format string, args ...any) {
+	d.mistake(at, &mistake{message: fmt.Sprintf(format, args...)})
+}
+
+// mistake reports m. A mistake in shared settings is reported once, not for every place that shares them.
+func (d *decoder) mistake(at place, m *mistake) {
+	d.failed[at.path] = true
+	p := Problem{
+		File: d.file, Line: at.node.Line, Column: at.node.Column,
+		Message: m.message, Suggestion: m.suggestion,
+	}
+	if d.reported[p] || len(d.problems) >= maxFound {
+		return
+	}
+	d.reported[p] = true
+	p.Key = at.path
+	d.problems = append(d.problems, p)
+}
+
+// spend counts one value and reports whether there may be more.
+func (d *decoder) spend(at place) bool {
+	if d.values > maxValues {
+		return false
+	}
+	if d.values++; d.values > maxValues {
+		d.problem(at, "more than %d values; do aliases multiply them?", maxValues)
+		return false
+	}
+	return true
+}
+
+// value reads n into f, unless it is null: null is the same as absent.
+func (d *decoder) value(at place, f field, n *yaml.Node) {
+	n = target(n)
+	if isNull(n) {
+		if n.Anchor != "" && n.Value == "" {
+			d.problem(at, "is empty: & names an anchor; a value that starts with & needs quotes")
+		}
+		return
+	}
+	d.places[at.path] = at
+	f.decode(d, at, n)
+}
+
+// target is what an alias stands for, or n.
+func target(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// section is a map with known keys.
+type section []entry
+
+type entry struct {
+	name  string
+	value field
+}
+
+func (s section) decode(d *decoder, at place, n *yaml.Node) {
+	for _, p := range d.pairs(at, n) {
+		name := p.key.Value
+		if at.path == "" && strings.HasPrefix(name, "x-") {
+			continue // a home for anchors
+		}
+		i := slices.IndexFunc(s, func(e entry) bool { return e.name == name })
+		if i < 0 {
+			d.mistake(at.key(shown(name), p.key), &mistake{"unknown key", s.advice(name, d.schema)})
+			continue
+		}
+		d.value(at.key(name, p.key), s[i].value, p.value)
+	}
+}
+
+func (s section) names() []string {
+	names := make([]string, len(s))
+	for i, e := range s {
+		names[i] = e.name
+	}
+	return names
+}
+
+// branch is a field that has keys below it.
+type branch interface {
+	// below returns the keys, and what stands between the name of the field and them. No keys: a leaf after all.
+	below() (suffix string, keys section)
+}
+
+func (s section) below() (suffix string, keys section) { return "", s }
+
+// paths lists every key of s and below, branches before what is below them, in the order of the schema.
+func (s section) paths(prefix string) []string {
+	var paths []string
+	for _, e := range s {
+		path, keys := prefix+e.name, section(nil)
+		if b, ok := e.value.(branch); ok {
+			var suffix string
+			suffix, keys = b.below()
+			path += suffix
+		}
+		paths = append(paths, path)
+		paths = append(paths, keys.paths(path+".")...)
+	}
+	return paths
+}
+
+// pair is one key of a map with its value, which may be an alias.
+type pair struct{ key, value *yaml.Node }
+
+// pairs lists the keys of the map n, with those of its merges (<<) behind its own.
+func (d *decoder) pairs(at place, n *yaml.Node) []pair {
+	if n.Kind != yaml.MappingNode {
+		d.problem(at, "got %s, want keys below it, indented", got(n))
+		return nil
+	}
+	var (
+		pairs  []pair
+		merges []*yaml.Node
+		lines  = make(map[string]int, len(n.Content)/2)
+	)
+	for i := 0; i+1 < len(n.Content) && d.spend(at); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Tag == "!!merge":
+			merges = append(merges, value)
+		case key.Kind != yaml.ScalarNode || key.Value == "":
+			d.problem(place{at.path, key}, "a key must be plain text")
+		case lines[key.Value] > 0:
+			d.problem(at.key(shown(key.Value), key), "is set twice, first on line %d", lines[key.Value])
+		default:
+			lines[key.Value] = key.Line
+			pairs = append(pairs, pair{key, value})
+		}
+	}
+	for _, m := range merges {
+		pairs = d.merge(place{at.path, m}, pairs, target(m))
+	}
+	return pairs
+}
+
+// merge adds to pairs the keys of n that are not there yet. n is a map or a list of maps, of which the first wins.
+func (d *decoder) merge(at place, pairs []pair, n *yaml.Node) []pair {
+	if slices.Contains(d.merging, n) {
+		d.problem(at, "<< merges a map into itself")
+		return pairs
+	}
+	d.merging = append(d.merging, n)
+	defer func() { d.merging = d.merging[:len(d.merging)-1] }()
+
+	switch {
+	case isNull(n):
+	case n.Kind == yaml.MappingNode:
+		pairs = addMissing(pairs, d.pairs(at, n))
+	case n.Kind == yaml.SequenceNode:
+		for _, m := range n.Content {
+			if !d.spend(at) {
+				break
+			}
+			pairs = d.merge(place{at.path, m}, pairs, target(m))
+		}
+	default:
+		d.problem(at, "got %s, want << to name a map or a list of maps", got(n))
+	}
+	return pairs
+}
+
+// addMissing appends to pairs those of more whose key is not there yet.
+func addMissing(pairs, more []pair) []pair {
+	known := make(map[string]bool, len(pairs))
+	for _, p := range pairs {
+		known[p.key.Value] = true
+	}
+	for _, p := range more {
+		if !known[p.key.Value] {
+			known[p.key.Value] = true
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
+}
+
+// list is a list whose entries have keys.
+type list[T any] struct {
+	into *[]T
+	keys func(*T) section // of one entry, which it sets to its defaults
+}
+
+func (l list[T]) decode(d *decoder, at place, n *yaml.Node) {
+	if n.Kind != yaml.SequenceNode {
+		d.mistake(at, &mistake{"got " + got(n) + ", want a list", `start each entry with "- "`})
+		return
+	}
+	for i, item := range n.Content {
+		here := at.index(i, item)
+		if !d.spend(here) {
+			return
+		}
+		var entry T
+		keys := l.keys(&entry)
+		if isNull(target(item)) {
+			d.problem(here, "is empty")
+		}
+		d.value(here, keys, item)
+		*l.into = append(*l.into, entry)
+	}
+}
+
+func (l list[T]) below() (suffix string, keys section) {
+	var entry T
+	return "[]", l.keys(&entry)
+}

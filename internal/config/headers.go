@@ -1,0 +1,58 @@
+package config
+
+import (
+	"net/textproto"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// headers is a map from the names of HTTP headers to their values.
+type headers struct{ into *map[string]Secret }
+
+// handshakeHeaders are those that the WebSocket handshake and HTTP itself own, in canonical form.
+const handshakeHeaders = " Connection Upgrade Content-Length Transfer-Encoding Keep-Alive Proxy-Connection Te Trailer "
+
+func (h headers) decode(d *decoder, at place, n *yaml.Node) {
+	fields := make(map[string]Secret)
+	for _, p := range d.pairs(at, n) {
+		here := at.key(shown(p.key.Value), p.key)
+		if !isToken(p.key.Value) {
+			d.problem(here, "is not a valid header name")
+			continue
+		}
+		name := textproto.CanonicalMIMEHeaderKey(p.key.Value)
+		if strings.Contains(handshakeHeaders, " "+name+" ") || strings.HasPrefix(name, "Sec-Websocket-") {
+			d.problem(here, "this header belongs to the WebSocket handshake and cannot be set")
+			continue
+		}
+		if _, twice := fields[name]; twice {
+			d.problem(here, "is set twice, in different spellings")
+			continue
+		}
+		value := target(p.value)
+		if isNull(value) {
+			continue
+		}
+		text, ok := d.text(here, value, "text")
+		switch {
+		case !ok:
+		case strings.ContainsFunc(text, isControl):
+			d.problem(here, "a header value must be one line without control characters")
+		default:
+			fields[name] = NewSecret(text)
+		}
+	}
+	*h.into = fields
+}
+
+// isToken reports whether s can be the name of a header (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	odd := func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}
+	return s != "" && !strings.ContainsFunc(s, odd)
+}
+
+// isControl holds for what a header value must not have (RFC 9110, section 5.5).
+func isControl(r rune) bool { return r != '\t' && (r < ' ' || r == 0x7f) }

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// notAvailable are the beginnings of keys that this build accepts and cannot obey yet. Work that makes them true
+// deletes their line.
+var notAvailable = []string{
+	"tun.",
+	"selection.sticky_ttl",
+	"selection.min_switch",
+	"selection.warm_standby_",
+	"selection.standby_",
+	"healthcheck.",
+	"probe.",
+}
+
+// deprecated are keys of the earlier client that are accepted and mean nothing here.
+var deprecated = []string{
+	"tun.debug",
+	"tun.udp_max_flows",
+	"tun.udp_max_dst_per_port",
+	"tun.udp_idle_timeout",
+	"tun.udp_flow_idle_timeout",
+	"tun.udp_gc_interval",
+}
+
+// settle gives values to keys whose defaults depend on other keys, and says what the file did not get.
+func (d *decoder) settle(c *Config) {
+	if !d.has("tun.enable") && d.has("tun.device") && c.TUN.Device != "" {
+		c.TUN.Enable = true // older files have no tun.enable
+	}
+	if c.TUN.Enable && !d.has("listen.socks5") {
+		c.Listen.SOCKS5 = nil
+		c.Notes = append(c.Notes, "SOCKS5 is off: tun is on and listen.socks5 is not set")
+	}
+	if !c.TUN.Enable && len(c.Listen.SOCKS5) == 0 {
+		c.Notes = append(c.Notes, "nothing listens: listen.socks5 is empty and tun is off")
+	}
+	for _, key := range deprecated {
+		if d.has(key) {
+			c.Deprecated = append(c.Deprecated, key)
+		}
+	}
+	for _, key := range d.asked {
+		if isPending(key) && (c.TUN.Enable || !strings.HasPrefix(key, "tun.")) {
+			c.NotAvailable = append(c.NotAvailable, key)
+		}
+	}
+	nameUpstreams(c.Upstreams)
+}
+
+// has reports whether the file sets a key to anything but null, be it right or wrong.
+func (d *decoder) has(path string) bool {
+	_, ok := d.places[path]
+	return ok
+}
+
+func isPending(key string) bool {
+	begins := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
+	return slices.ContainsFunc(notAvailable, begins) && !slices.Contains(deprecated, key)
+}
+
+// nameUpstreams names those without a name after the host of their URL, with -2, -3 and so on where it is taken.
+func nameUpstreams(upstreams []Upstream) {
+	taken := make(map[string]bool, len(upstreams))
+	for _, u := range upstreams {
+		taken[u.Name] = true
+	}
+	next := make(map[string]int) // by host; counting up from it keeps many upstreams of one host cheap
+	for i := range upstreams {
+		u := &upstreams[i]
+		if u.Name != "" {
+			continue
+		}
+		host := u.TCP.host()
+		if host == "" {
+			host = u.UDP.host()
+		}
+		name := host
+		for n := max(2, next[host]); taken[name]; n++ {
+			name = host + "-" + strconv.Itoa(n)
+			next[host] = n + 1
+		}
+		u.Name = name
+		taken[name] = true
+	}
+}

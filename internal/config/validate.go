@@ -1,0 +1,146 @@
+package config
+
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// validate reports what is wrong between keys. What is wrong with one value alone was reported when it was read, so a
+// key that has a problem already is left alone.
+func (d *decoder) validate(c *Config, top *yaml.Node) {
+	d.validateListen(&c.Listen)
+	d.validateUsers(c.Listen.SOCKS5Users)
+	if len(c.Upstreams) == 0 {
+		d.missing(d.child("upstreams", top), "there are no upstreams; the file needs at least one")
+	}
+	d.validateUpstreams(c.Upstreams)
+	d.validateHealth(&c.Health)
+	d.validateProbe(&c.Probe)
+	if c.TUN.Enable && c.TUN.Device == "" {
+		d.missing(d.child("tun.device", d.places["tun.enable"].node), "is empty, and tun.enable is true")
+	}
+}
+
+// child is the place of a key, or, when the key is absent, its path at the node that should have it.
+func (d *decoder) child(path string, parent *yaml.Node) place {
+	if at, ok := d.places[path]; ok {
+		return at
+	}
+	return place{path, parent}
+}
+
+// missing reports a problem of a place that has none yet.
+func (d *decoder) missing(at place, message string) {
+	if !d.failed[at.path] {
+		d.problem(at, "%s", message)
+	}
+}
+
+func (d *decoder) validateListen(l *Listen) {
+	seen := make(map[string]bool)
+	for i, listener := range l.SOCKS5 {
+		at := d.places["listen.socks5"]
+		if entry, ok := d.places[at.index(i, nil).path]; ok {
+			at = entry
+		}
+		if seen[listener] && !strings.HasSuffix(listener, ":0") {
+			d.problem(at, "is in the list twice")
+		}
+		seen[listener] = true
+		closed := l.AllowOpen || len(l.SOCKS5Users) > 0 || isLoopback(listener)
+		if closed || d.failed["listen.allow_open"] || d.failed["listen.socks5_users"] {
+			continue
+		}
+		d.mistake(at, &mistake{
+			"other hosts can reach this listener and use it without a password",
+			"listen on 127.0.0.1, or set listen.socks5_users, or set listen.allow_open: true",
+		})
+	}
+}
+
+func (d *decoder) validateUsers(users []User) {
+	first := make(map[string]int)
+	for i, u := range users {
+		at := d.places["listen.socks5_users"].index(i, nil)
+		at = d.places[at.path]
+		if at.node == nil || d.failed[at.path] {
+			continue
+		}
+		if u.Username == "" {
+			d.missing(d.child(at.path+".username", at.node), "is missing")
+		}
+		if u.Password.IsZero() {
+			d.missing(d.child(at.path+".password", at.node), "is missing")
+		}
+		if j, twice := first[u.Username]; twice && u.Username != "" {
+			d.problem(d.child(at.path+".username", at.node), "is the name of socks5_users[%d] already", j)
+			continue
+		}
+		first[u.Username] = i
+	}
+}
+
+func (d *decoder) validateUpstreams(upstreams []Upstream) {
+	named := make(map[string]int)
+	for i := range upstreams {
+		at, ok := d.places[place{path: "upstreams"}.index(i, nil).path]
+		if !ok || d.failed[at.path] {
+			continue
+		}
+		d.validateUpstream(at, &upstreams[i])
+		name := d.child(at.path+".name", at.node)
+		if !d.has(name.path) || d.failed[name.path] {
+			continue
+		}
+		if j, twice := named[upstreams[i].Name]; twice {
+			d.problem(name, "is the name of upstreams[%d] already", j)
+			continue
+		}
+		named[upstreams[i].Name] = i
+	}
+}
+
+func (d *decoder) validateUpstream(at place, u *Upstream) {
+	tcp, udp := at.path+".tcp_wss", at.path+".udp_wss"
+	if u.TCP.IsZero() && u.UDP.IsZero() && !d.failed[tcp] && !d.failed[udp] {
+		d.problem(at, "needs tcp_wss, udp_wss or both")
+	}
+	cipher := d.child(at.path+".cipher", at.node)
+	if u.Cipher == "" {
+		d.missing(cipher, "is missing")
+	}
+	if u.Secret.IsZero() {
+		d.missing(d.child(at.path+".secret", at.node), "is missing")
+	}
+	if len(u.Prefix) == 0 || d.checks.Prefix == nil || d.failed[cipher.path] {
+		return
+	}
+	if err := d.checks.Prefix(u.Cipher, u.Prefix); err != nil {
+		d.problem(d.child(at.path+".prefix", at.node), "%v", err)
+	}
+}
+
+func (d *decoder) validateHealth(h *Health) {
+	const least, most = "healthcheck.min_interval", "healthcheck.max_interval"
+	if h.MinInterval <= h.MaxInterval || d.failed[least] || d.failed[most] {
+		return
+	}
+	if at, ok := d.places[most]; ok {
+		d.problem(at, "must not be below min_interval, which is %v", h.MinInterval)
+		return
+	}
+	d.problem(d.places[least], "must not be above max_interval, which is %v", h.MaxInterval)
+}
+
+func (d *decoder) validateProbe(p *Probe) {
+	if p.EnableTCP && len(p.TCPTargets) == 0 {
+		d.missing(d.places["probe.tcp_target"], "is empty; probe.enable_tcp: false switches TCP probes off")
+	}
+	if p.EnableUDP && len(p.UDPTargets) == 0 {
+		d.missing(d.places["probe.udp_target"], "is empty; probe.enable_udp: false switches UDP probes off")
+	}
+	if p.EnableUDP && p.DNSName == "" {
+		d.missing(d.places["probe.dns_name"], "is empty; probe.enable_udp: false switches UDP probes off")
+	}
+}
