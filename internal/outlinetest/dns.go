@@ -15,8 +15,8 @@ const (
 	dnsTTL = 60 // seconds
 )
 
-// StartDNS is a name server over UDP: A and AAAA of any name are DNSAddr4 and DNSAddr6, other types are empty, and
-// names that end in ".invalid." do not exist.
+// StartDNS is a name server over UDP: A and AAAA of any name are DNSAddr4 and DNSAddr6, other types are
+// empty, and names that end in ".invalid." do not exist.
 func StartDNS(addr string) (*Target, error) {
 	return startUDP(addr, answerDNS)
 }

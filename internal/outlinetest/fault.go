@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Fault is how the server misbehaves. The zero value is a server that behaves. Fields combine where it makes sense.
+// Fault is how the server misbehaves. The zero value is a server that behaves. Fields combine where it makes
+// sense.
 type Fault struct {
 	// On limits the fault to one endpoint, from the HTTP response on. What comes before has no endpoint yet.
 	On Endpoint
@@ -15,8 +16,8 @@ type Fault struct {
 	// Status, if not 0, is the HTTP status that answers a request instead of 101.
 	Status int
 
-	// End is how answers end once After bytes of the target's have been sent on a connection and there is more
-	// to send or the target has ended. It also strikes connections that are open already.
+	// End is how answers end once After bytes of the target's have been sent on a connection and there is
+	// more to send or the target has ended. It also strikes connections that are open already.
 	End   End
 	After int64
 	Code  int // of the Close frame for EndCode
@@ -25,14 +26,14 @@ type Fault struct {
 	Framing Framing
 	// NoPong leaves pings unanswered.
 	NoPong bool
-	// ReadRate, if not 0, is how many bytes per second the server reads from each connection, TLS included. New
-	// connections get a small receive buffer, so that the client notices soon.
+	// ReadRate, if not 0, is how many bytes per second the server reads from each connection, TLS included.
+	// New connections get a small receive buffer, so that the client notices soon.
 	ReadRate int
-	// Delay is a round trip's worth of waiting: before the HTTP response, and before the first answer after each
-	// time that the client sent something.
+	// Delay is a round trip's worth of waiting: before the HTTP response, and before the first answer after
+	// each time that the client sent something.
 	Delay time.Duration
-	// Freeze stops all connections, old and new, in both directions while it is set, as if the path was cut without
-	// a word. What was in flight arrives when it is cleared.
+	// Freeze stops all connections, old and new, in both directions while it is set, as if the path was cut
+	// without a word. What was in flight arrives when it is cleared.
 	Freeze bool
 }
 
@@ -142,8 +143,8 @@ func appendFrame(b []byte, first byte, payload []byte, size int) []byte {
 	return append(b, payload...)
 }
 
-// SetFault replaces the current fault; the zero Fault ends it. It fails only when a port that RefuseTCP had closed
-// cannot be opened again.
+// SetFault replaces the current fault; the zero Fault ends it. It fails only when a port that RefuseTCP had
+// closed cannot be opened again.
 func (s *Server) SetFault(f Fault) error {
 	s.fault.store(f)
 	if f.Stage == RefuseTCP {

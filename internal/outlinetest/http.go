@@ -77,7 +77,8 @@ func (s *Server) serveHTTP(c *conn, above net.Conn) {
 		http.Error(w, http.StatusText(f.Status), f.Status)
 		return
 	}
-	// The buffers stay those of the HTTP server, 4096 bytes, because Outline's server does not set them either.
+	// The buffers stay those of the HTTP server, 4096 bytes, because Outline's server does not set them
+	// either.
 	upgrader := websocket.Upgrader{}
 	if s.config.AnyOrigin {
 		upgrader.CheckOrigin = func(*http.Request) bool { return true }

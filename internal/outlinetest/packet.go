@@ -73,7 +73,7 @@ type association struct {
 	done   sync.WaitGroup // the answers
 
 	mu       sync.Mutex
-	labels   map[netip.AddrPort]netip.AddrPort // where Hosts moved a target: its place to what the client calls it
+	labels   map[netip.AddrPort]netip.AddrPort // from where Hosts moved a target to what it is called
 	deadline time.Time                         // of the answers
 	writes   int
 	dnsOnly  bool // the only write was to port 53

@@ -26,7 +26,8 @@ const (
 	acceptPause        = 10 * time.Millisecond // after a failed accept, such as one without a file descriptor
 )
 
-// Config describes a server. The zero value is a server on a free port of 127.0.0.1 with its own secret paths.
+// Config describes a server. The zero value is a server on a free port of 127.0.0.1 with its own secret
+// paths.
 type Config struct {
 	Addr       string // "127.0.0.1:0" if empty; "[::1]:0" for IPv6
 	Cipher     string // "chacha20-ietf-poly1305" if empty
@@ -38,10 +39,11 @@ type Config struct {
 	Cert      Cert // how the certificate deviates from a good one
 	AnyOrigin bool // also an Origin header of another host, which Outline's server answers with 403
 
-	DrainTimeout       time.Duration // from the opening to the end of a stream that does not authenticate; 59 s if 0
+	DrainTimeout       time.Duration // from the opening to the end of a stream that does not open; 59 s if 0
 	AssociationTimeout time.Duration // silence that ends an association; 5 min if 0
 
-	// Hosts gives targets another place: "example.test:80" or "192.0.2.1:53" to the address of one on loopback.
+	// Hosts gives targets another place: "example.test:80" or "192.0.2.1:53" to the address of one on
+	// loopback.
 	Hosts map[string]string
 	// AnyTarget lets targets be anywhere. Without it, they are on loopback or in Hosts.
 	AnyTarget bool

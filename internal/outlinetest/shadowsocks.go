@@ -22,7 +22,7 @@ import (
 const (
 	tagSize    = 16
 	maxChunk   = 0x3FFF           // the largest payload of a chunk
-	firstBytes = 32 + 2 + tagSize // what Outline's server reads before it looks for the key, whatever the cipher
+	firstBytes = 32 + 2 + tagSize // what Outline's server reads before it tries the key, for all ciphers
 	saltsKept  = 20_000           // per generation of the replay cache, as Outline's largest
 )
 

@@ -103,7 +103,8 @@ func upload(target io.Writer, in *chunkReader) error {
 	}
 }
 
-// answer copies from the target and ends our half. A target that breaks looks like one that ends, as with Outline.
+// answer copies from the target and ends our half. A target that breaks looks like one that ends, as with
+// Outline.
 func (s *Server) answer(c *socket, target io.Reader) {
 	out, err := s.key.newChunkWriter()
 	if err != nil {

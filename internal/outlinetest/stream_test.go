@@ -25,7 +25,7 @@ func TestStreamEcho(t *testing.T) {
 	}{
 		{name: "default"},
 		{name: "chacha20", config: outlinetest.Config{Cipher: "chacha20-ietf-poly1305", Secret: "x"}},
-		{name: "aes-128", config: outlinetest.Config{Cipher: "aes-128-gcm", Secret: "a longer secret than any key of it"}},
+		{name: "aes-128", config: outlinetest.Config{Cipher: "aes-128-gcm", Secret: "longer than the key"}},
 		{name: "aes-192", config: outlinetest.Config{Cipher: "aes-192-gcm"}},
 		{name: "aes-256", config: outlinetest.Config{Cipher: "aes-256-gcm"}},
 		{name: "plain", config: outlinetest.Config{Plain: true}},
@@ -138,7 +138,8 @@ func TestServerEndsFirst(t *testing.T) {
 		t.Errorf("open before our Close = %d, want 1", open)
 	}
 	c.closeWrite()
-	if up := upload(t, greeter); up.Size != size || up.SHA256 != outlinetest.PatternSHA256(size) || up.Err != nil {
+	want := outlinetest.Upload{Size: size, SHA256: outlinetest.PatternSHA256(size)}
+	if up := upload(t, greeter); up != want {
 		t.Errorf("upload = %+v, want the pattern of %d", up, size)
 	}
 	wait(t, s, func(st outlinetest.Stats) bool { return st.Open == 0 })
@@ -147,7 +148,7 @@ func TestServerEndsFirst(t *testing.T) {
 func TestTargetThatRefuses(t *testing.T) {
 	closed := run(t)(outlinetest.StartEcho(""))
 	_ = closed.Close()
-	dialErr := errors.New("no route")
+	noRoute := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
 	rows := []struct {
 		name, target string
 		dial         func(context.Context, string, string) (net.Conn, error)
@@ -155,9 +156,7 @@ func TestTargetThatRefuses(t *testing.T) {
 		{name: "closed port", target: closed.Addr()},
 		{name: "unknown host", target: "no-such-host.test:80"},
 		{name: "not on loopback", target: "192.0.2.1:80"},
-		{name: "own dialer", target: "192.0.2.1:80", dial: func(context.Context, string, string) (net.Conn, error) {
-			return nil, dialErr
-		}},
+		{name: "own dialer", target: "192.0.2.1:80", dial: noRoute},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -176,7 +175,7 @@ func TestBrokenTargetLooksLikeOutlines(t *testing.T) {
 	broken := run(t)(outlinetest.StartBroken("", 0))
 	s := start(t, outlinetest.Config{})
 	c := mustDial(t, s, s.StreamURL())
-	c.open(broken.Addr(), "")
+	c.open(broken.Addr(), "x")
 	if _, err := c.readAll(); err != nil || c.code != 1000 {
 		t.Errorf("end = %v, code %d, want nil, 1000", err, c.code)
 	}
@@ -287,7 +286,8 @@ func TestPings(t *testing.T) {
 	c.ws.SetPongHandler(func(data string) error { pong <- data; return nil })
 	done := make(chan struct{})
 	go func() { defer close(done); _, _ = c.readAll() }()
-	if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(patience)); err != nil {
+	deadline := time.Now().Add(patience)
+	if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), deadline); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-pong; got != "are you there" {

@@ -76,8 +76,8 @@ func (t *Target) Upload(ctx context.Context) (Upload, error) {
 	}
 }
 
-// StartEcho sends back what comes and ends its half after the client's. addr is "127.0.0.1:0" if empty, here and
-// below.
+// StartEcho sends back what comes and ends its half after the client's. addr is "127.0.0.1:0" if empty, here
+// and below.
 func StartEcho(addr string) (*Target, error) {
 	return startTCP(addr, func(_ *Target, c *net.TCPConn) {
 		_, err := io.Copy(c, c)
@@ -106,10 +106,12 @@ func StartGreeter(addr string, n int64) (*Target, error) {
 	})
 }
 
-// StartBroken sends n bytes of the pattern and resets the connection.
+// StartBroken waits for the client's first byte, sends n bytes of the pattern and resets the connection.
 func StartBroken(addr string, n int64) (*Target, error) {
 	return startTCP(addr, func(_ *Target, c *net.TCPConn) {
-		_, _ = io.Copy(c, Pattern(n))
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			_, _ = io.Copy(c, Pattern(n))
+		}
 		_ = c.SetLinger(0)
 	})
 }
@@ -181,8 +183,8 @@ func (t *Target) forget(c net.Conn) {
 	delete(t.conns, c)
 }
 
-// StartHTTP serves a page with PageText at /, N bytes of the pattern at /bytes/N, and the hexadecimal SHA-256 of a
-// POST's body at /sha256.
+// StartHTTP serves a page with PageText at /, N bytes of the pattern at /bytes/N, and the hexadecimal
+// SHA-256 of a POST's body at /sha256.
 func StartHTTP(addr string) (*Target, error) {
 	l, err := listenTCP(addr)
 	if err != nil {
@@ -231,7 +233,7 @@ func StartUDPEcho(addr string) (*Target, error) {
 	return startUDP(addr, func(datagram []byte) []byte { return datagram })
 }
 
-// startUDP answers each datagram with what reply makes of it, unless that is empty.
+// startUDP answers each datagram with what reply makes of it, unless that is nil.
 func startUDP(addr string, reply func([]byte) []byte) (*Target, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
@@ -248,7 +250,7 @@ func startUDP(addr string, reply func([]byte) []byte) (*Target, error) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if answer := reply(buf[:n]); err == nil && len(answer) > 0 {
+			if answer := reply(buf[:n]); err == nil && answer != nil {
 				_, _ = p.WriteTo(answer, from)
 			}
 		}

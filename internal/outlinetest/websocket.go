@@ -40,7 +40,8 @@ type socket struct {
 }
 
 func newSocket(s *Server, ws *websocket.Conn, tcp *conn, e Endpoint) *socket {
-	c := &socket{server: s, ws: ws, net: ws.NetConn(), tcp: tcp, endpoint: e, code: websocket.CloseAbnormalClosure}
+	c := &socket{server: s, ws: ws, net: ws.NetConn(), tcp: tcp, endpoint: e}
+	c.code = websocket.CloseAbnormalClosure
 	// The default handler would echo the Close frame, and the answer could not go on.
 	ws.SetCloseHandler(func(code int, _ string) error {
 		c.code, c.readErr = code, io.EOF
