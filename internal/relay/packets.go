@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -34,8 +35,11 @@ func Packets(ctx context.Context, client net.PacketConn, up transport.PacketList
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = client.SetReadDeadline(time.Unix(1, 0)) })
 	a := &association{client: client, up: up, log: o.Logger}
+	stop := context.AfterFunc(ctx, func() {
+		_ = client.SetReadDeadline(time.Unix(1, 0))
+		a.drop(a.current.Load()) // a write may be waiting there
+	})
 	err := a.send(ctx)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -86,7 +90,11 @@ func (a *association) sendOne(ctx context.Context) error {
 	if sock == nil {
 		return nil
 	}
-	if _, err := sock.WriteTo(buf[:n], target); err != nil {
+	_, err = sock.WriteTo(buf[:n], target)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		return nil // the packet's fault, not the socket's
+	}
+	if err != nil {
 		a.lost(sock, err)
 		return nil
 	}
@@ -114,6 +122,10 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	a.pause = 0
 	sock := &upstreamSocket{conn}
 	a.current.Store(sock)
+	if ctx.Err() != nil { // the end came while the socket was opened and did not see it
+		a.drop(sock)
+		return nil
+	}
 	a.receivers.Go(func() { a.receive(sock) })
 	return sock
 }

@@ -1,0 +1,171 @@
+package carrier
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Target is where a WebSocket lives and how it may be reached.
+type Target struct {
+	URL    *url.URL // ws or wss; the flags are cut out of the query and the rest is untouched
+	Modes  []Mode   // the modes to try, best first; a single one is strict
+	Origin string   // the Origin header; empty sends none
+}
+
+// String leaves the path out, which is a secret.
+func (t Target) String() string { return t.URL.Scheme + "://" + t.URL.Host }
+
+// Which values of which query parameters are flags. The names are those of the RFCs and of the libraries that
+// existing configurations took them from.
+var (
+	tryValues  = []string{"1", "true", "yes", "on"}
+	onlyValues = []string{"only", "strict"}
+	h2Names    = []string{"h2", "http2", "h2c", "rfc8441"}
+	h3Names    = []string{"h3", "http3", "quic", "rfc9220"}
+	onlyNames  = map[string]Mode{"h2only": H2, "h3only": H3}
+	noH1Names  = []string{"connect", "extended_connect", "extended-connect", "connect_protocol"}
+)
+
+// flags are what the query of a URL asks for.
+type flags struct {
+	try, only [H3 + 1]bool
+	noH1      bool
+	origin    string
+}
+
+// ParseTarget parses the URL of a WebSocket: ws or wss (http and https are aliases), a host, and flags in the query
+// that say which modes to use. Errors never contain the path or the query.
+func ParseTarget(raw string) (Target, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return Target{}, fmt.Errorf("not a URL: %w", withoutURL(err))
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "ws", "http":
+		u.Scheme = "ws"
+	case "wss", "https":
+		u.Scheme = "wss"
+	case "":
+		return Target{}, errors.New("URL without a scheme: start it with wss://")
+	default:
+		return Target{}, fmt.Errorf("URL scheme %q: use wss or ws", u.Scheme)
+	}
+	switch {
+	case u.Hostname() == "":
+		return Target{}, errors.New("URL without a host")
+	case u.User != nil:
+		return Target{}, errors.New("URL with a user name or password: an Outline server takes none")
+	}
+	var f flags
+	u.RawQuery, err = f.cut(u.RawQuery)
+	if err != nil {
+		return Target{}, err
+	}
+	u.ForceQuery, u.Fragment, u.RawFragment = false, "", ""
+	modes, err := f.modes()
+	if err != nil {
+		return Target{}, err
+	}
+	if u.Scheme == "ws" && !slices.Contains(modes, H1) {
+		return Target{}, errors.New("HTTP/2 and HTTP/3 need TLS: use wss")
+	}
+	return Target{URL: u, Modes: modes, Origin: f.origin}, nil
+}
+
+// withoutURL strips the URL, and with it the secret path, from what package url says.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if _, ok := errors.AsType[url.EscapeError](err); ok {
+		return errors.New("invalid escape: % must be followed by two hex digits")
+	}
+	if _, ok := errors.AsType[url.InvalidHostError](err); ok {
+		return errors.New("invalid character in the host")
+	}
+	if strings.Contains(err.Error(), "port") {
+		return errors.New("invalid port after the host")
+	}
+	return errors.New("check for spaces, control characters and unbracketed IPv6 addresses")
+}
+
+// cut takes the flags out of a query and returns the rest byte for byte.
+func (f *flags) cut(query string) (rest string, err error) {
+	var kept []string
+	for part := range strings.SplitSeq(query, "&") {
+		isFlag, err := f.parse(part)
+		if err != nil {
+			return "", err
+		}
+		if !isFlag {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "&"), nil
+}
+
+// parse reports whether one part of a query is a flag and notes what it asks for.
+func (f *flags) parse(part string) (isFlag bool, err error) {
+	name, value, _ := strings.Cut(part, "=")
+	name, value = strings.ToLower(name), strings.ToLower(value)
+	mode, only := onlyNames[name]
+	switch {
+	case slices.Contains(h2Names, name):
+		mode = H2
+	case slices.Contains(h3Names, name):
+		mode = H3
+	case slices.Contains(noH1Names, name) && slices.Contains(onlyValues, value):
+		f.noH1 = true
+		return true, nil
+	case name == "origin":
+		return true, f.setOrigin(part)
+	case !only:
+		return false, nil
+	}
+	switch {
+	case value == "0" || value == "false" || value == "no" || value == "off":
+	case only && slices.Contains(tryValues, value), !only && slices.Contains(onlyValues, value):
+		f.only[mode] = true
+	case !only && slices.Contains(tryValues, value):
+		f.try[mode] = true
+	default:
+		return true, fmt.Errorf("URL flag %s: unknown value: use %s=1 or %s=only", name, name, name)
+	}
+	return true, nil
+}
+
+func (f *flags) setOrigin(part string) error {
+	_, escaped, _ := strings.Cut(part, "=")
+	value, err := url.QueryUnescape(escaped)
+	if err != nil || strings.ContainsAny(value, "\r\n") {
+		return errors.New("URL flag origin: not a valid header value")
+	}
+	f.origin = value
+	return nil
+}
+
+// modes returns what the flags allow, best first.
+func (f *flags) modes() ([]Mode, error) {
+	switch {
+	case f.only[H2] && f.only[H3]:
+		return nil, errors.New("URL flags: only h2 and only h3 exclude each other")
+	case f.only[H2]:
+		return []Mode{H2}, nil
+	case f.only[H3]:
+		return []Mode{H3}, nil
+	}
+	var modes []Mode
+	if f.try[H3] {
+		modes = append(modes, H3)
+	}
+	if f.try[H2] || f.try[H3] || f.noH1 {
+		modes = append(modes, H2) // h3 steps down to h2 before h1
+	}
+	if !f.noH1 {
+		modes = append(modes, H1)
+	}
+	return modes, nil
+}

@@ -1,0 +1,133 @@
+package websocket
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// errWriteClosed is what a write meets after our Close frame.
+var errWriteClosed = fmt.Errorf("write after the close frame: %w", net.ErrClosed)
+
+// frameWriter writes masked frames to the carrier, each with one call. Its mutex is held while the carrier takes a
+// frame, so frames never mix.
+type frameWriter struct {
+	carrier transport.StreamConn
+	inPlace transport.HeadroomWriter // the carrier, where it takes frames in place; else nil
+	room    transport.Headroom       // the carrier's
+
+	mu     sync.Mutex
+	keys   maskKeys
+	closed bool  // our Close frame is out
+	err    error // the first failure: a frame may be cut short, so nothing can follow
+}
+
+func newFrameWriter(carrier transport.StreamConn) *frameWriter {
+	w := &frameWriter{carrier: carrier, room: transport.Headroom{Max: transport.RecordSize}}
+	if h, ok := carrier.(transport.HeadroomWriter); ok {
+		w.inPlace, w.room = h, h.Headroom()
+	}
+	return w
+}
+
+// headroom is what a message of at most 65535 bytes needs.
+func (w *frameWriter) headroom() transport.Headroom {
+	return transport.Headroom{
+		Front: w.room.Front + shortHeader,
+		Back:  w.room.Back,
+		Max:   w.room.Max - shortHeader,
+	}
+}
+
+// writeMessage writes buf[front:len(buf)-back] as one binary message and overwrites buf around and in it. An empty
+// message means EOF to Outline's server, so none is ever sent.
+func (w *frameWriter) writeMessage(buf []byte, front, back int) error {
+	if len(buf)-front-back <= 0 {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.writeFrame(opBinary, buf, front, back)
+}
+
+// writeControl writes a control frame. A Close frame ends our direction.
+func (w *frameWriter) writeControl(op opcode, payload []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.writeControlLocked(op, payload)
+}
+
+// tryWriteControl is writeControl where no other frame is being written; otherwise it does nothing.
+func (w *frameWriter) tryWriteControl(op opcode, payload []byte) (done bool, err error) {
+	if !w.mu.TryLock() {
+		return false, nil
+	}
+	defer w.mu.Unlock()
+	return true, w.writeControlLocked(op, payload)
+}
+
+func (w *frameWriter) writeControlLocked(op opcode, payload []byte) error {
+	front := w.room.Front + clientHeaderLen(len(payload))
+	buf := make([]byte, front+len(payload)+w.room.Back)
+	copy(buf[front:], payload)
+	err := w.writeFrame(op, buf, front, w.room.Back)
+	if op == opClose && err == nil {
+		w.closed = true
+	}
+	return err
+}
+
+// writeFrame masks the payload and puts the header in front of it. The caller holds mu.
+func (w *frameWriter) writeFrame(op opcode, buf []byte, front, back int) error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.closed:
+		return errWriteClosed
+	}
+	key, err := w.keys.next()
+	if err != nil {
+		return err
+	}
+	payload := buf[front : len(buf)-back]
+	start := front - clientHeaderLen(len(payload))
+	if start < w.room.Front {
+		return fmt.Errorf("websocket: %d bytes in front of a message of %d bytes are too few", front, len(payload))
+	}
+	mask(payload, key)
+	putClientHeader(buf[start:front], op, len(payload), key)
+	if w.inPlace != nil {
+		err = w.inPlace.WriteHeadroom(buf, start, back)
+	} else {
+		_, err = w.carrier.Write(buf[start : len(buf)-back])
+	}
+	w.err = err
+	return err
+}
+
+// isClosed reports whether our Close frame is out or nothing can be written any more.
+func (w *frameWriter) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed || w.err != nil
+}
+
+// maskKeys yields unpredictable masking keys (RFC 6455, section 5.3) and asks the system for several at a time.
+type maskKeys struct {
+	block [8 * maskLen]byte
+	used  int
+}
+
+func (k *maskKeys) next() (key [maskLen]byte, err error) {
+	if k.used %= len(k.block); k.used == 0 {
+		if _, err := rand.Read(k.block[:]); err != nil {
+			return key, err
+		}
+	}
+	copy(key[:], k.block[k.used:])
+	k.used += maskLen
+	return key, nil
+}
