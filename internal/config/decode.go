@@ -54,7 +54,7 @@ type decoder struct {
 	values   int               // read so far
 	merging  []*yaml.Node      // maps that are being merged, outermost first
 	problems Errors            // in the order they were found
-	reported map[Problem]bool  // what problems holds, without keys
+	reported map[Problem]bool  // what problems holds, without the indices of keys
 	failed   map[string]bool   // paths that have a problem of their own
 }
 
@@ -67,7 +67,7 @@ func (d *decoder) problem(at place, format string, args ...any) {
 func (d *decoder) mistake(at place, m *mistake) {
 	d.failed[at.path] = true
 	p := Problem{
-		File: d.file, Line: at.node.Line, Column: at.node.Column,
+		File: d.file, Line: at.node.Line, Column: at.node.Column, Key: withoutIndices(at.path),
 		Message: m.message, Suggestion: m.suggestion,
 	}
 	if d.reported[p] || len(d.problems) >= maxFound {
@@ -76,6 +76,16 @@ func (d *decoder) mistake(at place, m *mistake) {
 	d.reported[p] = true
 	p.Key = at.path
 	d.problems = append(d.problems, p)
+}
+
+// withoutIndices turns upstreams[3].name into upstreams[].name. It drops every digit, which is enough to compare.
+func withoutIndices(path string) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, path)
 }
 
 // spend counts one value and reports whether there may be more.

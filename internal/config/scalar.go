@@ -58,7 +58,7 @@ func (s scalar[T]) read(d *decoder, at place, n *yaml.Node) (v T, ok bool) {
 // text returns the text of a scalar, whatever type YAML makes of it: an unquoted 12345 is a good password.
 func (d *decoder) text(at place, n *yaml.Node, want string) (text string, ok bool) {
 	switch {
-	case n.Kind != yaml.ScalarNode:
+	case n.Kind != yaml.ScalarNode || isNull(n):
 		d.problem(at, "got %s, want %s", got(n), want)
 	case !plainTag(n):
 		d.problem(at, "starts with a YAML tag, want %s; a value that starts with ! needs quotes", want)

@@ -53,19 +53,22 @@ func distance(a, b string) int {
 	return above[len(b)]
 }
 
-// advice says what may have been meant by a key that is not known in s.
+// advice says what may have been meant by a key that is not known in s: the same key at its right place first, since it
+// is spelt right, then a similar one here.
 func (s section) advice(key string, root section) string {
-	if strings.Contains(key, ":") {
+	near := nearest(key, s.names())
+	switch name, place := dottedKey(key, root); {
+	case strings.Contains(key, ":"):
 		return "put a space after the colon"
+	case place != "":
+		return name + " belongs in " + place
+	case near != "" && plain(near) == plain(key):
+		return "did you mean " + near + "?"
 	}
-	places := root.placesOf(key)
-	if name, dotted := dottedKey(key, root); dotted != "" {
-		return name + " belongs in " + dotted
-	}
-	if len(places) > 0 {
+	if places := root.placesOf(key); len(places) > 0 {
 		return plain(key) + " belongs " + strings.Join(places, " or ")
 	}
-	if near := nearest(key, s.names()); near != "" {
+	if near != "" {
 		return "did you mean " + near + "?"
 	}
 	return ""

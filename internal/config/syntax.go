@@ -30,6 +30,7 @@ var sentences = []struct {
 	{"could not find expected ':'", atStart, `want "key: value"; is there a space after the colon?`},
 	{"expected ',' or ']'", atStart, "the list that starts with [ here is not closed"},
 	{"expected ',' or '}'", atStart, "the map that starts with { here is not closed"},
+	{"node content", atEnd, "a [ or { above is not closed, or a value is missing here"},
 	{"unexpected end of stream", atStart, "the quote that starts here is not closed"},
 	{"escape", atEnd, `an unknown escape after \; single quotes take every character as it is`},
 	{"hexadecimal", atEnd, `an unknown escape after \; single quotes take every character as it is`},

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestWhoListens(t *testing.T) {
+	const (
+		off     = "SOCKS5 is off: tun is on and listen.socks5 is not set"
+		nothing = "nothing listens: listen.socks5 is empty and tun is off"
+	)
+	tests := []struct {
+		name, file string
+		socks5     string
+		tun        bool
+		note       string
+	}{
+		{"nothing said", "", "127.0.0.1:1080", false, ""},
+		{"null", "listen: {socks5: null}", "127.0.0.1:1080", false, ""},
+		{"one", "listen: {socks5: '127.0.0.1:1081'}", "127.0.0.1:1081", false, ""},
+		{"two", "listen: {socks5: ['127.0.0.1:1080', '[::1]:1080']}", "127.0.0.1:1080 [::1]:1080", false, ""},
+		{"off", "listen: {socks5: ''}", "", false, nothing},
+		{"empty list", "listen: {socks5: []}", "", false, nothing},
+		{"tun", "tun: {enable: true}", "", true, off},
+		{"tun and off", "tun: {enable: true}\nlisten: {socks5: ''}", "", true, ""},
+		{"tun and SOCKS5", "tun: {enable: true}\nlisten: {socks5: 'localhost:1080'}", "localhost:1080", true, ""},
+		{"device alone", "tun: {device: tun3}", "", true, off},
+		{"empty device alone", "tun: {device: ''}", "127.0.0.1:1080", false, ""},
+		{"device but no tun", "tun: {device: tun3, enable: false}", "127.0.0.1:1080", false, ""},
+		{"device, enable null", "tun: {device: tun3, enable: null}", "", true, off},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := parse(t, tt.file+minimal)
+			if got := strings.Join(c.Listen.SOCKS5, " "); got != tt.socks5 || c.TUN.Enable != tt.tun {
+				t.Errorf("SOCKS5 = %q and TUN = %v, want %q and %v", got, c.TUN.Enable, tt.socks5, tt.tun)
+			}
+			if got := strings.Join(c.Notes, "; "); got != tt.note {
+				t.Errorf("Notes = %q, want %q", got, tt.note)
+			}
+		})
+	}
+}
+
+func TestNotAvailable(t *testing.T) {
+	tests := []struct{ name, file, want string }{
+		{"nothing set", "", ""},
+		{"what works", "selection: {cooldown: 1m}\nfwmark: 5\nwebsocket: {debug: true}\ndisable_probes: true", ""},
+		{"tun", "tun: {enable: true, mtu: 1400}", "tun.enable tun.mtu"},
+		{"tun by device", "tun: {device: tun0}", "tun.device"},
+		{"tun off", "tun: {enable: false, device: tun0, mtu: 1400}", ""},
+		{"standby", "selection: {warm_standby_n: 2}", "selection.warm_standby_n"},
+		{"no standby", "selection: {warm_standby_n: 0, standby_keepalive: false, sticky_ttl: 0}", ""},
+		{
+			"selection", "selection: {sticky_ttl: 1s, min_switch: 1s, warm_standby_interval: 1s, standby_keepalive: true}",
+			"selection.sticky_ttl selection.min_switch selection.warm_standby_interval selection.standby_keepalive",
+		},
+		{"health", "healthcheck: {interval: 1s, jitter: 0}", "healthcheck.interval"},
+		{"probe", "probe: {tcp_target: [a.example:80], enable_udp: false}", "probe.tcp_target"},
+		{"null", "probe: {tcp_target: null}", ""},
+		{"deprecated", "tun: {enable: true, debug: true}", "tun.enable"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := strings.Join(parse(t, tt.file+minimal).NotAvailable, " "); got != tt.want {
+				t.Errorf("NotAvailable = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTablesNameKeysOfTheSchema(t *testing.T) {
+	keys := leaves()
+	for _, key := range deprecated {
+		if !slices.Contains(keys, key) {
+			t.Errorf("deprecated holds %s, which is no key", key)
+		}
+	}
+	for _, prefix := range notAvailable {
+		if !slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, prefix) }) {
+			t.Errorf("notAvailable holds %s, with which no key begins", prefix)
+		}
+	}
+}
+
+func TestDeprecated(t *testing.T) {
+	c := parse(t, "tun: {debug: false, udp_gc_interval: 0, udp_max_flows: null}"+minimal)
+	if got, want := strings.Join(c.Deprecated, " "), "tun.debug tun.udp_gc_interval"; got != want {
+		t.Errorf("Deprecated = %q, want %q", got, want)
+	}
+}
+
+func TestNames(t *testing.T) {
+	entry := func(name, url string) string {
+		return "- {name: " + name + ", udp_wss: '" + url + "', cipher: c, secret: s}\n"
+	}
+	c := parse(t, "upstreams:\n"+
+		entry("null", "wss://a.example:8443/1")+entry("a.example-2", "wss://b.example/2")+
+		entry("null", "wss://a.example/3")+entry("null", "wss://[2001:db8::1]/4")+
+		entry("null", "wss://a.example/5")+entry("a.example-4", "wss://c.example/6"))
+	var got []string
+	for _, u := range c.Upstreams {
+		got = append(got, u.Name)
+	}
+	want := strings.Fields("a.example a.example-2 a.example-3 2001:db8::1 a.example-5 a.example-4")
+	if !slices.Equal(got, want) {
+		t.Errorf("names = %q, want %q", got, want)
+	}
+}
