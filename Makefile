@@ -1,0 +1,34 @@
+# Short names for the usual commands. What CI runs is in .ci/run, one function for each step.
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./outline-cli-ws
+	CGO_ENABLED=0 go build -trimpath -o outline-cli-ws ./cmd/outline-cli-ws
+
+test: ## unit tests: offline, without root
+	go test ./... -tags unit
+
+race: ## unit tests under the race detector
+	go test -race -shuffle=on ./... -tags unit
+
+lint: ## golangci-lint and go mod tidy
+	.ci/run tidy tools lint
+
+demo: ## a local server, the client and a few requests
+	go run ./examples/demo
+
+interop: ## the client against real peers (installs them with apt, as root)
+	.ci/run interop
+
+fuzz: ## every fuzz target for a few seconds
+	.ci/run fuzz
+
+bench: ## every benchmark, a few rounds
+	.ci/run bench
+
+ci: ## everything that has to pass before a merge
+	.ci/run
+
+.PHONY: help build test race lint demo interop fuzz bench ci

@@ -1,0 +1,83 @@
+package interop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Programs are the paths of the binaries that the suite builds.
+type Programs struct {
+	Client, Caddy string
+}
+
+// Build builds the programs into dir.
+func Build(dir string) (Programs, error) {
+	p := Programs{Client: filepath.Join(dir, "outline-cli-ws"), Caddy: filepath.Join(dir, "caddy")}
+	if err := build(".", "./caddy", p.Caddy); err != nil {
+		return p, err
+	}
+	return p, build("../..", "./cmd/outline-cli-ws", p.Client)
+}
+
+func build(module, pkg, output string) error {
+	cmd := exec.Command("go", "build", "-o", output, pkg)
+	cmd.Dir = module
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+	}
+	return nil
+}
+
+// Client is a running outline-cli-ws.
+type Client struct {
+	*Process
+
+	SOCKS string // address of its SOCKS5 listener
+}
+
+// StartClient starts the client with a SOCKS5 listener on host and server as its only upstream. extra are
+// further keys of the upstream, each "key: value".
+func (p Programs) StartClient(t *testing.T, host netip.Addr, server *Server, extra ...string) Client {
+	t.Helper()
+	socks := freeAddr(t, host)
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(clientConfig(socks, server, extra)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process := StartProcess(t, exec.Command(p.Client, "-c", path))
+	process.WaitServing(t, socks)
+	return Client{process, socks}
+}
+
+func clientConfig(socks string, server *Server, extra []string) string {
+	lines := []string{
+		"listen:",
+		fmt.Sprintf("  socks5: %q", socks),
+		"log:",
+		"  level: debug",
+		"disable_probes: true",
+		"upstreams:",
+		"  - name: peer",
+		fmt.Sprintf("    tcp_wss: %q", server.StreamURL()),
+		fmt.Sprintf("    udp_wss: %q", server.PacketURL()),
+		fmt.Sprintf("    cipher: %q", server.Cipher),
+		fmt.Sprintf("    secret: %q", server.Secret),
+		"    tls:",
+		fmt.Sprintf("      ca_file: %q", server.CA),
+	}
+	for _, line := range extra {
+		lines = append(lines, "    "+line)
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// OpenFiles counts the file descriptors of the client.
+func (c Client) OpenFiles() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.PID()))
+	return len(entries), err
+}

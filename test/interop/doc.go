@@ -1,0 +1,12 @@
+// Package interop runs the real client binary against real peers, all on loopback:
+//
+//	curl, nc, dig -> outline-cli-ws -> Caddy (TLS) -> bridge (WebSocket) -> ss-server -> target
+//
+// Nothing in the chain but the client shares code with this project: Caddy is a Go module, ss-server is
+// Debian's shadowsocks-libev, and the bridge does with gorilla/websocket what Outline's server does. As
+// ss-server ends a flow at the first FIN, half-closes are tested with a Shadowsocks server on the suite's own
+// codec in its place.
+//
+// setup.sh installs the programs; the tests carry the build tag interop. A test whose program is missing is
+// skipped, or fails when INTEROP_REQUIRE=1 is set.
+package interop
