@@ -138,7 +138,7 @@ func appendFrame(b []byte, first byte, payload []byte, size int) []byte {
 	case size <= 0xFFFF:
 		b = binary.BigEndian.AppendUint16(append(b, length16), uint16(size))
 	default:
-		b = binary.BigEndian.AppendUint64(append(b, length64), uint64(size)) //nolint:gosec // not negative
+		b = binary.BigEndian.AppendUint64(append(b, length64), uint64(size))
 	}
 	return append(b, payload...)
 }

@@ -4,9 +4,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/md5" //nolint:gosec // the key derivation of Shadowsocks is made of it
+	"crypto/md5" // the key derivation of Shadowsocks is made of it
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // the same
+	"crypto/sha1" // the same
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,7 +62,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 func bytesToKey(secret string, size int) []byte {
 	var out, last []byte
 	for len(out) < size {
-		sum := md5.Sum(append(last, secret...)) //nolint:gosec // see the import
+		sum := md5.Sum(append(last, secret...))
 		last = sum[:]
 		out = append(out, last...)
 	}
@@ -168,7 +168,7 @@ func (w *chunkWriter) seal(payload []byte) []byte {
 	out = append(out, w.salt...)
 	w.salt = nil
 	var length [2]byte
-	binary.BigEndian.PutUint16(length[:], uint16(len(payload))) //nolint:gosec // at most maxChunk
+	binary.BigEndian.PutUint16(length[:], uint16(len(payload)))
 	out = w.aead.Seal(out, w.nonce.next(), length[:], nil)
 	return w.aead.Seal(out, w.nonce.next(), payload, nil)
 }
