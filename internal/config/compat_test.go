@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"strings"
 	"testing"
 	"time"
@@ -86,8 +85,13 @@ func TestDefaults(t *testing.T) {
 		Log:         Log{Format: "auto", Level: 0},
 		DialTimeout: 10 * time.Second,
 		TUN: TUN{
-			Device: "tun0", MTU: 1500, UDPMaxFlows: 4096, UDPMaxDstPerPort: 512,
-			UDPIdleTimeout: 60 * time.Second, UDPFlowIdleTimeout: 30 * time.Second, UDPGCInterval: 10 * time.Second,
+			Device:             "tun0",
+			MTU:                1500,
+			UDPMaxFlows:        4096,
+			UDPMaxDstPerPort:   512,
+			UDPIdleTimeout:     60 * time.Second,
+			UDPFlowIdleTimeout: 30 * time.Second,
+			UDPGCInterval:      10 * time.Second,
 		},
 		Selection: Selection{
 			StickyTTL: 60 * time.Second, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,
@@ -105,10 +109,18 @@ func TestDefaults(t *testing.T) {
 			DNSName: "example.com", DNSType: "A",
 		},
 		Relay: Relay{HalfCloseTimeout: 10 * time.Minute},
-		Upstreams: []Upstream{{
-			Name: "example.com", Weight: 1, HalfClose: "close-frame",
-			TCP: NewURL("wss://example.com/TCP_PATH"), Cipher: "aes-256-gcm", Secret: NewSecret("YOUR_SECRET"),
-		}},
+		Upstreams: []Upstream{
+			{
+				Name:      "example.com",
+				Weight:    1,
+				HalfClose: "close-frame",
+				TCP: NewURL(
+					"wss://example.com/TCP_PATH",
+				),
+				Cipher: "aes-256-gcm",
+				Secret: NewSecret("YOUR_SECRET"),
+			},
+		},
 	}
 	same(t, got, &want)
 }
@@ -117,39 +129,48 @@ func TestZeroIsNotAbsent(t *testing.T) {
 	tests := []struct {
 		key  string // section and key
 		zero string
-		read func(*Config) float64
-		def  float64
+		read func(*Config) any
+		none any // what zero is
+		def  any
 	}{
-		{"relay.half_close_timeout", "0", func(c *Config) float64 { return c.Relay.HalfCloseTimeout.Seconds() }, 600},
-		{"selection.sticky_ttl", "0s", func(c *Config) float64 { return c.Selection.StickyTTL.Seconds() }, 60},
-		{"selection.cooldown", "0", func(c *Config) float64 { return c.Selection.Cooldown.Seconds() }, 20},
-		{"selection.min_switch", "0ms", func(c *Config) float64 { return c.Selection.MinSwitch.Seconds() }, 0.02},
-		{"selection.warm_standby_n", "0", func(c *Config) float64 { return float64(c.Selection.WarmStandbyN) }, 2},
-		{"healthcheck.jitter", "0", func(c *Config) float64 { return c.Health.Jitter.Seconds() }, 0.2},
-		{"healthcheck.rtt_scale", "0", func(c *Config) float64 { return c.Health.RTTScale }, 0.25},
-		{"probe.enable_tcp", "false", func(c *Config) float64 { return truth(c.Probe.EnableTCP) }, 1},
-		{"listen.socks5", `""`, func(c *Config) float64 { return float64(len(c.Listen.SOCKS5)) }, 1},
-		{"listen.socks5", `[]`, func(c *Config) float64 { return float64(len(c.Listen.SOCKS5)) }, 1},
-		{"tun.udp_max_flows", "0", func(c *Config) float64 { return float64(c.TUN.UDPMaxFlows) }, 4096},
+		{
+			"relay.half_close_timeout", "0",
+			func(c *Config) any { return c.Relay.HalfCloseTimeout }, time.Duration(0), 10 * time.Minute,
+		},
+		{
+			"selection.sticky_ttl", "0s",
+			func(c *Config) any { return c.Selection.StickyTTL }, time.Duration(0), time.Minute,
+		},
+		{
+			"selection.cooldown", "0",
+			func(c *Config) any { return c.Selection.Cooldown }, time.Duration(0), 20 * time.Second,
+		},
+		{
+			"selection.min_switch", "0ms",
+			func(c *Config) any { return c.Selection.MinSwitch }, time.Duration(0), 20 * time.Millisecond,
+		},
+		{"selection.warm_standby_n", "0", func(c *Config) any { return c.Selection.WarmStandbyN }, 0, 2},
+		{
+			"healthcheck.jitter", "0",
+			func(c *Config) any { return c.Health.Jitter }, time.Duration(0), 200 * time.Millisecond,
+		},
+		{"healthcheck.rtt_scale", "0", func(c *Config) any { return c.Health.RTTScale }, 0.0, 0.25},
+		{"probe.enable_tcp", "false", func(c *Config) any { return c.Probe.EnableTCP }, false, true},
+		{"listen.socks5", `""`, func(c *Config) any { return len(c.Listen.SOCKS5) }, 0, 1},
+		{"listen.socks5", `[]`, func(c *Config) any { return len(c.Listen.SOCKS5) }, 0, 1},
+		{"tun.udp_max_flows", "0", func(c *Config) any { return c.TUN.UDPMaxFlows }, 0, 4096},
 	}
 	for _, tt := range tests {
 		section, key, _ := strings.Cut(tt.key, ".")
-		for value, want := range map[string]float64{tt.zero: 0, "null": tt.def, "~": tt.def, "": tt.def} {
+		for value, want := range map[string]any{tt.zero: tt.none, "null": tt.def, "~": tt.def, "": tt.def} {
 			t.Run(tt.key+"="+value, func(t *testing.T) {
 				c := parse(t, section+":\n  "+key+": "+value+"\n"+minimal)
-				if got := tt.read(c); math.Abs(got-want) > 1e-9 {
+				if got := tt.read(c); got != want {
 					t.Errorf("%s: %s gives %v, want %v", tt.key, value, got, want)
 				}
 			})
 		}
 	}
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func TestNullSectionIsAbsent(t *testing.T) {

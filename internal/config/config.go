@@ -171,9 +171,13 @@ func Default() Config {
 		Log:         Log{Format: LogAuto, Level: slog.LevelInfo},
 		DialTimeout: 10 * time.Second,
 		TUN: TUN{
-			Device: "tun0", MTU: 1500,
-			UDPMaxFlows: 4096, UDPMaxDstPerPort: 512,
-			UDPIdleTimeout: time.Minute, UDPFlowIdleTimeout: 30 * time.Second, UDPGCInterval: 10 * time.Second,
+			Device:             "tun0",
+			MTU:                1500,
+			UDPMaxFlows:        4096,
+			UDPMaxDstPerPort:   512,
+			UDPIdleTimeout:     time.Minute,
+			UDPFlowIdleTimeout: 30 * time.Second,
+			UDPGCInterval:      10 * time.Second,
 		},
 		Selection: Selection{
 			StickyTTL: time.Minute, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,

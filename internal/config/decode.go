@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxValues bounds how many keys and list entries are read, so that aliases of aliases cannot multiply without end.
+	// maxValues bounds how many keys and list entries are read, so that aliases of aliases cannot multiply
+	// without end.
 	maxValues = 100_000
 	// maxFound bounds how many mistakes are collected; fewer are shown.
 	maxFound = 10 * maxProblems
@@ -18,7 +19,8 @@ const (
 	maxText = 4096
 )
 
-// field is a place of the schema. decode reads n, which is neither null nor an alias, or reports why it cannot.
+// field is a place of the schema. decode reads n, which is neither null nor an alias, or reports why it
+// cannot.
 type field interface {
 	decode(d *decoder, at place, n *yaml.Node)
 }
@@ -78,7 +80,8 @@ func (d *decoder) mistake(at place, m *mistake) {
 	d.problems = append(d.problems, p)
 }
 
-// withoutIndices turns upstreams[3].name into upstreams[].name. It drops every digit, which is enough to compare.
+// withoutIndices turns upstreams[3].name into upstreams[].name. It drops every digit, which is enough to
+// compare.
 func withoutIndices(path string) string {
 	return strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' {
@@ -156,7 +159,8 @@ func (s section) names() []string {
 
 // branch is a field that has keys below it.
 type branch interface {
-	// below returns the keys, and what stands between the name of the field and them. No keys: a leaf after all.
+	// below returns the keys, and what stands between the name of the field and them. No keys: a leaf after
+	// all.
 	below() (suffix string, keys section)
 }
 
@@ -212,7 +216,8 @@ func (d *decoder) pairs(at place, n *yaml.Node) []pair {
 	return pairs
 }
 
-// merge adds to pairs the keys of n that are not there yet. n is a map or a list of maps, of which the first wins.
+// merge adds to pairs the keys of n that are not there yet. n is a map or a list of maps, of which the first
+// wins.
 func (d *decoder) merge(at place, pairs []pair, n *yaml.Node) []pair {
 	if slices.Contains(d.merging, n) {
 		d.problem(at, "<< merges a map into itself")

@@ -31,12 +31,42 @@ upstreams:
   - *first
 `)
 	want := []Upstream{
-		{Name: "a.example", Weight: 1, Secret: NewSecret("one"), HalfClose: "close-frame", TLS: TLS{ServerName: "base.example"}},
-		{Name: "b.example", Weight: 3, Secret: NewSecret("two"), HalfClose: "defer", TLS: TLS{ServerName: "base.example"}},
+		{
+			Name:      "a.example",
+			Weight:    1,
+			Secret:    NewSecret("one"),
+			HalfClose: "close-frame",
+			TLS:       TLS{ServerName: "base.example"},
+		},
+		{
+			Name:      "b.example",
+			Weight:    3,
+			Secret:    NewSecret("two"),
+			HalfClose: "defer",
+			TLS:       TLS{ServerName: "base.example"},
+		},
 		{Name: "c.example", Weight: 5, Secret: NewSecret("two"), HalfClose: "defer"},
-		{Name: "d", Weight: 3, Secret: NewSecret("one"), HalfClose: "close-frame", TLS: TLS{ServerName: "base.example"}},
-		{Name: "e", Weight: 1, Secret: NewSecret("one"), HalfClose: "close-frame", TLS: TLS{ServerName: "base.example"}},
-		{Name: "a.example-2", Weight: 1, Secret: NewSecret("one"), HalfClose: "close-frame", TLS: TLS{ServerName: "base.example"}},
+		{
+			Name:      "d",
+			Weight:    3,
+			Secret:    NewSecret("one"),
+			HalfClose: "close-frame",
+			TLS:       TLS{ServerName: "base.example"},
+		},
+		{
+			Name:      "e",
+			Weight:    1,
+			Secret:    NewSecret("one"),
+			HalfClose: "close-frame",
+			TLS:       TLS{ServerName: "base.example"},
+		},
+		{
+			Name:      "a.example-2",
+			Weight:    1,
+			Secret:    NewSecret("one"),
+			HalfClose: "close-frame",
+			TLS:       TLS{ServerName: "base.example"},
+		},
 	}
 	for i := range want {
 		want[i].Cipher = "aes-256-gcm"
@@ -55,7 +85,8 @@ upstreams:
 func TestMergeMistakes(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{
-			"into itself", "x-a: &a\n  <<: *a\n  cipher: x\nupstreams:\n  - {<<: *a, tcp_wss: wss://a.example, secret: s}\n",
+			"into itself",
+			"x-a: &a\n  <<: *a\n  cipher: x\nupstreams:\n  - {<<: *a, tcp_wss: wss://a.example, secret: s}\n",
 			"c.yaml:2: upstreams[0]: << merges a map into itself",
 		},
 		{
@@ -106,7 +137,11 @@ func TestValuesThatNeedQuotes(t *testing.T) {
 		{"anchor", "&abc", "is empty: & names an anchor; a value that starts with & needs quotes"},
 		{"tag", "!abc", "starts with a YAML tag, want text; a value that starts with ! needs quotes"},
 		{"comment", "#abc", "is missing"},
-		{"binary", "!!binary YWJj", "starts with a YAML tag, want text; a value that starts with ! needs quotes"},
+		{
+			"binary",
+			"!!binary YWJj",
+			"starts with a YAML tag, want text; a value that starts with ! needs quotes",
+		},
 		{"empty", `""`, "is missing"},
 		{"list", "[abc]", "got a list, want text"},
 		{"map", "{abc}", "got a map, want text"},
@@ -147,7 +182,8 @@ func TestAliasesCannotMultiply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
 			_, err := Parse("c.yaml", []byte(file), Checks{})
-			if err == nil || !strings.Contains(err.Error(), "more than 100000 values; do aliases multiply them?") {
+			if err == nil ||
+				!strings.Contains(err.Error(), "more than 100000 values; do aliases multiply them?") {
 				t.Errorf("Parse = %v, want too many values", err)
 			}
 			t.Logf("%d bytes took %v", len(file), time.Since(start))

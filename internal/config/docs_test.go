@@ -81,8 +81,8 @@ func TestExampleLoads(t *testing.T) {
 	}
 }
 
-// uncommented is the example with every optional key switched on. Prose has one space behind the "#", keys have none,
-// or more where they belong below another key.
+// uncommented is the example with every optional key switched on. Prose has one space behind the "#", keys
+// have none, or more where they belong below another key.
 func uncommented(t *testing.T) []byte {
 	t.Helper()
 	return regexp.MustCompile(`(?m)^( *)#([^ \n]|  )`).ReplaceAll(readFile(t, exampleFile), []byte("$1$2"))

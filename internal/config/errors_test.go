@@ -56,7 +56,8 @@ func TestChecksAreReportedWhereTheyBelong(t *testing.T) {
 			return errors.New("longer than the salt")
 		},
 	}
-	file := "upstreams:\n- tcp_wss: wss://a.example/p\n  cipher: aes-256-gcm\n  secret: s\n  prefix: 'POST '\n" +
+	file := "upstreams:\n" +
+		"- tcp_wss: wss://a.example/p\n  cipher: aes-256-gcm\n  secret: s\n  prefix: 'POST '\n" +
 		"- udp_wss: wss://a.example/p\n  cipher: none\n  secret: s\n  prefix: x\n"
 	_, err := Parse("c.yaml", []byte(file), checks)
 	wantText(t, err, `c.yaml:2: upstreams[0].tcp_wss: contradicting flags

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -37,14 +36,23 @@ func FuzzParse(f *testing.F) {
 		if !ok || len(list) == 0 || len(list) > maxProblems+1 {
 			t.Errorf("Parse = %d problems (%T), want a few Errors", len(list), err)
 		}
-		lines := 1 + strings.Count(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data)), "\n")
 		for _, p := range list {
-			if p.Line < 0 || p.Line > lines+strings.Count(string(data), "\u0085")+strings.Count(string(data), "\u2028")+
-				strings.Count(string(data), "\u2029") || p.Message == "" {
-				t.Errorf("%+v of a file with %d lines", p, lines)
+			if p.Line < 0 || p.Line > 1+lineEnds(data) || p.Message == "" {
+				t.Errorf("%+v of a file with %d ends of lines", p, lineEnds(data))
 			}
 		}
 	})
+}
+
+// lineEnds counts everything that YAML 1.1 takes for the end of a line, and the end of the file.
+func lineEnds(data []byte) int {
+	n := 1
+	for _, r := range string(data) {
+		if strings.ContainsRune("\r\n\u0085\u2028\u2029", r) {
+			n++
+		}
+	}
+	return n
 }
 
 // checkValid checks what the rest of the program relies on.
@@ -52,21 +60,25 @@ func checkValid(t *testing.T, c *Config) {
 	t.Helper()
 	names := make(map[string]bool)
 	for _, u := range c.Upstreams {
-		if u.Name == "" || names[u.Name] || !(u.Weight > 0) || u.Cipher == "" || u.Secret.IsZero() ||
-			u.TCP.IsZero() && u.UDP.IsZero() || len(u.Prefix) > maxPrefix {
+		unique := u.Name != "" && !names[u.Name]
+		reachable := !u.TCP.IsZero() || !u.UDP.IsZero()
+		if !unique || !reachable || u.Cipher == "" || u.Secret.IsZero() || u.Weight <= 0 ||
+			len(u.Prefix) > maxPrefix {
 			t.Errorf("upstream %+v is valid?", u)
 		}
 		names[u.Name] = true
 	}
-	for _, l := range c.Listen.SOCKS5 {
-		if !isLoopback(l) && !c.Listen.AllowOpen && len(c.Listen.SOCKS5Users) == 0 {
-			t.Errorf("the open listener %s is valid?", l)
-		}
-	}
-	if len(c.Upstreams) == 0 || c.DialTimeout <= 0 || c.Health.MinInterval > c.Health.MaxInterval {
+	checkListeners(t, &c.Listen)
+	if len(names) == 0 || c.DialTimeout <= 0 {
 		t.Errorf("config %+v is valid?", c)
 	}
-	if text := fmt.Sprintf("%+v", c); c.Upstreams[0].Secret.String() != redacted || !strings.Contains(text, redacted) {
-		t.Errorf("config prints as %s", text)
+}
+
+func checkListeners(t *testing.T, l *Listen) {
+	t.Helper()
+	for _, listener := range l.SOCKS5 {
+		if !isLoopback(listener) && !l.AllowOpen && len(l.SOCKS5Users) == 0 {
+			t.Errorf("the open listener %s is valid?", listener)
+		}
 	}
 }

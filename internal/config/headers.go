@@ -11,7 +11,8 @@ import (
 type headers struct{ into *map[string]Secret }
 
 // handshakeHeaders are those that the WebSocket handshake and HTTP itself own, in canonical form.
-const handshakeHeaders = " Connection Upgrade Content-Length Transfer-Encoding Keep-Alive Proxy-Connection Te Trailer "
+const handshakeHeaders = " Connection Upgrade Proxy-Connection Keep-Alive " +
+	"Content-Length Transfer-Encoding Te Trailer "
 
 func (h headers) decode(d *decoder, at place, n *yaml.Node) {
 	fields := make(map[string]Secret)

@@ -19,8 +19,8 @@ const (
 	maxDepth = 64
 )
 
-// Checks are the rules that this package does not know. A nil check accepts everything. No error may quote the path or
-// the query of a URL.
+// Checks are the rules that this package does not know. A nil check accepts everything. No error may quote
+// the path or the query of a URL.
 type Checks struct {
 	URL    func(raw string) error                   // of tcp_wss and udp_wss
 	Cipher func(name string) error                  // of cipher
@@ -91,7 +91,10 @@ func parseYAML(name string, data []byte) (*yaml.Node, error) {
 		return nil, syntaxError(name, data, err)
 	}
 	if len(doc.Content) == 0 || isNull(doc.Content[0]) {
-		return nil, Errors{{File: name, Line: 1, Message: "the file is empty; it needs at least one entry in upstreams"}}
+		return nil, Errors{{
+			File: name, Line: 1,
+			Message: "the file is empty; it needs at least one entry in upstreams",
+		}}
 	}
 	switch err := loader.Load(&more); {
 	case err == nil:

@@ -142,7 +142,8 @@ func parseAdvertised(s string) (netip.Addr, error) {
 // schemes are the ways to reach an upstream; http and https are other spellings of ws and wss.
 var schemes = []string{"wss", "ws", "https", "http"}
 
-// parseURL checks what can be said of the URL of any upstream. The errors of net/url quote it and are dropped.
+// parseURL checks what can be said of the URL of any upstream. The errors of net/url quote it and are
+// dropped.
 func parseURL(s string) (URL, error) {
 	if s == "" {
 		return URL{}, nil

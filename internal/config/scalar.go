@@ -79,7 +79,8 @@ func plainTag(n *yaml.Node) bool {
 	return false
 }
 
-// got names the type of n for a message. The value itself is never quoted: it may be a secret in the wrong place.
+// got names the type of n for a message. The value itself is never quoted: it may be a secret in the wrong
+// place.
 func got(n *yaml.Node) string {
 	switch {
 	case isNull(n):
@@ -191,6 +192,10 @@ func mark(into *uint32) field {
 		}
 		return uint32(n), nil
 	}}
+}
+
+func atLeast(least float64) func(float64) bool {
+	return func(n float64) bool { return n >= least }
 }
 
 // number is a finite number for which ok holds; must completes "must be ".

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func outcome(t *testing.T, key, value string, read func(*Config) any) any {
 	if err == nil {
 		return read(c)
 	}
-	list, ok := err.(Errors) //nolint:errorlint // Parse promises it
+	list, ok := errors.AsType[Errors](err)
 	if !ok || len(list) != 1 {
 		t.Fatalf("%s: %s gives %v, want one mistake", key, value, err)
 	}
@@ -134,7 +135,12 @@ func TestOneOrMany(t *testing.T) {
 		"[]\n  enable_tcp: false":    "",
 		"['x']\n  enable_tcp: false": "got text, want host:port, like example.com:80",
 	} {
-		got := outcome(t, "probe.tcp_target", value, func(c *Config) any { return strings.Join(c.Probe.TCPTargets, " ") })
+		got := outcome(
+			t,
+			"probe.tcp_target",
+			value,
+			func(c *Config) any { return strings.Join(c.Probe.TCPTargets, " ") },
+		)
 		if got != want {
 			t.Errorf("probe.tcp_target: %s gives %v, want %v", value, got, want)
 		}

@@ -41,7 +41,10 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	outputs := map[string]string{
-		"slog text": asText.String(), "slog json": asJSON.String(), "json": string(marshalled), "yaml": string(dumped),
+		"slog text": asText.String(),
+		"slog json": asJSON.String(),
+		"json":      string(marshalled),
+		"yaml":      string(dumped),
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%20v"} {
 		outputs[verb] = fmt.Sprintf(verb+verb+verb+verb+verb, *c, c, u.Secret, &u.Secret, u.TCP)
@@ -61,7 +64,8 @@ func TestReveal(t *testing.T) {
 	if got := u.Secret.Reveal(); got != hidden {
 		t.Errorf("Secret.Reveal() = %q, want %q", got, hidden)
 	}
-	if got, want := u.TCP.Reveal(), "wss://example.com:8443/hidden-5f3a/tcp?h2=1&key=hidden-5f3a"; got != want {
+	want := "wss://example.com:8443/hidden-5f3a/tcp?h2=1&key=hidden-5f3a"
+	if got := u.TCP.Reveal(); got != want {
 		t.Errorf("URL.Reveal() = %q, want %q", got, want)
 	}
 }

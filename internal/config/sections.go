@@ -104,8 +104,8 @@ func healthKeys(h *Health) section {
 		{"min_interval", timeout(&h.MinInterval)},
 		{"max_interval", timeout(&h.MaxInterval)},
 		{"jitter", duration(&h.Jitter)},
-		{"backoff_factor", number(&h.BackoffFactor, func(n float64) bool { return n >= 1 }, "a number of 1 or more")},
-		{"rtt_scale", number(&h.RTTScale, func(n float64) bool { return n >= 0 }, "a number of 0 or more")},
+		{"backoff_factor", number(&h.BackoffFactor, atLeast(1), "a number of 1 or more")},
+		{"rtt_scale", number(&h.RTTScale, atLeast(0), "a number of 0 or more")},
 	}
 }
 

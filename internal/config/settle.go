@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// notAvailable are the beginnings of keys that this build accepts and cannot obey yet. Work that makes them true
-// deletes their line.
+// notAvailable are the beginnings of keys that this build accepts and cannot obey yet. Work that makes them
+// true deletes their line.
 var notAvailable = []string{
 	"tun.",
 	"selection.sticky_ttl",
@@ -40,6 +40,12 @@ func (d *decoder) settle(c *Config) {
 	if !c.TUN.Enable && len(c.Listen.SOCKS5) == 0 {
 		c.Notes = append(c.Notes, "nothing listens: listen.socks5 is empty and tun is off")
 	}
+	d.sortOut(c)
+	nameUpstreams(c.Upstreams)
+}
+
+// sortOut lists the keys of the file that are without effect.
+func (d *decoder) sortOut(c *Config) {
 	for _, key := range deprecated {
 		if d.has(key) {
 			c.Deprecated = append(c.Deprecated, key)
@@ -50,7 +56,6 @@ func (d *decoder) settle(c *Config) {
 			c.NotAvailable = append(c.NotAvailable, key)
 		}
 	}
-	nameUpstreams(c.Upstreams)
 }
 
 // has reports whether the file sets a key to anything but null, be it right or wrong.
@@ -64,7 +69,8 @@ func isPending(key string) bool {
 	return slices.ContainsFunc(notAvailable, begins) && !slices.Contains(deprecated, key)
 }
 
-// nameUpstreams names those without a name after the host of their URL, with -2, -3 and so on where it is taken.
+// nameUpstreams names those without a name after the host of their URL, with -2, -3 and so on where it is
+// taken.
 func nameUpstreams(upstreams []Upstream) {
 	taken := make(map[string]bool, len(upstreams))
 	for _, u := range upstreams {

@@ -25,7 +25,13 @@ func TestWhoListens(t *testing.T) {
 		{"empty list", "listen: {socks5: []}", "", false, nothing},
 		{"tun", "tun: {enable: true}", "", true, off},
 		{"tun and off", "tun: {enable: true}\nlisten: {socks5: ''}", "", true, ""},
-		{"tun and SOCKS5", "tun: {enable: true}\nlisten: {socks5: 'localhost:1080'}", "localhost:1080", true, ""},
+		{
+			"tun and SOCKS5",
+			"tun: {enable: true}\nlisten: {socks5: 'localhost:1080'}",
+			"localhost:1080",
+			true,
+			"",
+		},
 		{"device alone", "tun: {device: tun3}", "", true, off},
 		{"empty device alone", "tun: {device: ''}", "127.0.0.1:1080", false, ""},
 		{"device but no tun", "tun: {device: tun3, enable: false}", "127.0.0.1:1080", false, ""},
@@ -47,15 +53,21 @@ func TestWhoListens(t *testing.T) {
 func TestNotAvailable(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"nothing set", "", ""},
-		{"what works", "selection: {cooldown: 1m}\nfwmark: 5\nwebsocket: {debug: true}\ndisable_probes: true", ""},
+		{
+			"what works",
+			"selection: {cooldown: 1m}\nfwmark: 5\nwebsocket: {debug: true}\ndisable_probes: true",
+			"",
+		},
 		{"tun", "tun: {enable: true, mtu: 1400}", "tun.enable tun.mtu"},
 		{"tun by device", "tun: {device: tun0}", "tun.device"},
 		{"tun off", "tun: {enable: false, device: tun0, mtu: 1400}", ""},
 		{"standby", "selection: {warm_standby_n: 2}", "selection.warm_standby_n"},
 		{"no standby", "selection: {warm_standby_n: 0, standby_keepalive: false, sticky_ttl: 0}", ""},
 		{
-			"selection", "selection: {sticky_ttl: 1s, min_switch: 1s, warm_standby_interval: 1s, standby_keepalive: true}",
-			"selection.sticky_ttl selection.min_switch selection.warm_standby_interval selection.standby_keepalive",
+			"selection",
+			"selection: {sticky_ttl: 1s, min_switch: 1s, warm_standby_interval: 1s, standby_keepalive: true}",
+			"selection.sticky_ttl selection.min_switch selection.warm_standby_interval " +
+				"selection.standby_keepalive",
 		},
 		{"health", "healthcheck: {interval: 1s, jitter: 0}", "healthcheck.interval"},
 		{"probe", "probe: {tcp_target: [a.example:80], enable_udp: false}", "probe.tcp_target"},

@@ -28,8 +28,8 @@ func plain(key string) string {
 	return strings.ReplaceAll(strings.ToLower(key), "-", "_")
 }
 
-// distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b (optimal string
-// alignment).
+// distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b (optimal
+// string alignment).
 func distance(a, b string) int {
 	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range above {
@@ -53,8 +53,8 @@ func distance(a, b string) int {
 	return above[len(b)]
 }
 
-// advice says what may have been meant by a key that is not known in s: the same key at its right place first, since it
-// is spelt right, then a similar one here.
+// advice says what may have been meant by a key that is not known in s: the same key at its right place
+// first, since it is spelt right, then a similar one here.
 func (s section) advice(key string, root section) string {
 	near := nearest(key, s.names())
 	switch name, place := dottedKey(key, root); {
@@ -103,8 +103,8 @@ func dottedKey(key string, root section) (name, place string) {
 	return key[dot+1:], key[:dot]
 }
 
-// shown is as much of an unknown key as is safe to print. A key that is not made of the characters of keys may be a
-// value that lost its place, so it is cut there.
+// shown is as much of an unknown key as is safe to print. A key that is not made of the characters of keys
+// may be a value that lost its place, so it is cut there.
 func shown(key string) string {
 	odd := strings.IndexFunc(key, func(r rune) bool {
 		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", r)

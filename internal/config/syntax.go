@@ -8,7 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Where a syntax error is shown: where the parser gave up, or where the thing began that it did not understand.
+// Where a syntax error is shown: where the parser gave up, or where the thing began that it did not
+// understand.
 type spot int
 
 const (
@@ -16,8 +17,9 @@ const (
 	atStart
 )
 
-// sentences say in plain words what the YAML parser means, by what its message contains; the first that fits counts.
-// Its own words may quote the file, as in "unknown anchor 's3cr3t' referenced", so none of them is passed on.
+// sentences say in plain words what the YAML parser means, by what its message contains; the first that fits
+// counts. Its own words may quote the file, as in "unknown anchor 's3cr3t' referenced", so none of them is
+// passed on.
 var sentences = []struct {
 	contains string
 	spot     spot
@@ -25,8 +27,10 @@ var sentences = []struct {
 }{
 	{"tab", atEnd, tabSentence},
 	{"cannot start any token", atEnd, "a value cannot start with this character; put the value in quotes"},
-	{"mapping values are not allowed", atEnd,
-		"a colon is not allowed here; is the line above complete, and the value in quotes?"},
+	{
+		"mapping values are not allowed", atEnd,
+		"a colon is not allowed here; is the line above complete, and the value in quotes?",
+	},
 	{"could not find expected ':'", atStart, `want "key: value"; is there a space after the colon?`},
 	{"expected ',' or ']'", atStart, "the list that starts with [ here is not closed"},
 	{"expected ',' or '}'", atStart, "the map that starts with { here is not closed"},

@@ -6,8 +6,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// validate reports what is wrong between keys. What is wrong with one value alone was reported when it was read, so a
-// key that has a problem already is left alone.
+// validate reports what is wrong between keys. What is wrong with one value alone was reported when it was
+// read, so a key that has a problem already is left alone.
 func (d *decoder) validate(c *Config, top *yaml.Node) {
 	d.validateListen(&c.Listen)
 	d.validateUsers(c.Listen.SOCKS5Users)

@@ -18,9 +18,11 @@ func TestValidate(t *testing.T) {
 			"one of several open", "listen:\n  socks5:\n  - 127.0.0.1:1080\n  - 192.168.1.2:1080",
 			"c.yaml:4: listen.socks5[1]: " + open,
 		},
-		{"open, index behind a mistake", "listen:\n  socks5:\n  - bad\n  - 192.168.1.2:1080",
+		{
+			"open, index behind a mistake", "listen:\n  socks5:\n  - bad\n  - 192.168.1.2:1080",
 			"c.yaml:3: listen.socks5[0]: want an address like 127.0.0.1:1080; is the port missing?\n" +
-				"c.yaml:4: listen.socks5[1]: " + open},
+				"c.yaml:4: listen.socks5[1]: " + open,
+		},
 		{"open on purpose", "listen: {socks5: ':1080', allow_open: true}", ""},
 		{"with users", "listen: {socks5: ':1080', socks5_users: [" + user("a", "b") + "]}", ""},
 		{
@@ -36,8 +38,18 @@ func TestValidate(t *testing.T) {
 			"c.yaml:1: listen.socks5: an IPv6 address needs brackets before the port; like [::1]:1080",
 		},
 		{
-			"users", "listen:\n  socks5_users:\n  - " + user("a", "b") + "\n  - " + user("a", "c") + "\n  - {username: d}\n" +
-				"  - {password: e}\n  - " + user(strings.Repeat("x", 256), strings.Repeat("y", 256)) + "\n  - {}\n  -",
+			"users",
+			"listen:\n  socks5_users:\n  - " + user(
+				"a",
+				"b",
+			) + "\n  - " + user(
+				"a",
+				"c",
+			) + "\n  - {username: d}\n" +
+				"  - {password: e}\n  - " + user(
+				strings.Repeat("x", 256),
+				strings.Repeat("y", 256),
+			) + "\n  - {}\n  -",
 			"c.yaml:4: listen.socks5_users[1].username: is the name of socks5_users[0] already\n" +
 				"c.yaml:5: listen.socks5_users[2].password: is missing\n" +
 				"c.yaml:6: listen.socks5_users[3].username: is missing\n" +
@@ -58,7 +70,11 @@ func TestValidate(t *testing.T) {
 			"c.yaml:1: healthcheck.max_interval: must not be below min_interval, which is 1s",
 		},
 		{"min is max", "healthcheck: {min_interval: 5s, max_interval: 5s}", ""},
-		{"tun without device", "tun: {enable: true, device: ''}", "c.yaml:1: tun.device: is empty, and tun.enable is true"},
+		{
+			"tun without device",
+			"tun: {enable: true, device: ''}",
+			"c.yaml:1: tun.device: is empty, and tun.enable is true",
+		},
 		{"no tun, no device", "tun: {enable: false, device: ''}", ""},
 		{
 			"UDP probe without name", "probe: {dns_name: '', udp_target: []}",
@@ -116,8 +132,12 @@ func TestHeadersOfTheHandshake(t *testing.T) {
 		"Connection", "upgrade", "SEC-WEBSOCKET-KEY", "Sec-WebSocket-Protocol", "sec-websocket-anything",
 		"Content-Length", "transfer-encoding", "TE",
 	} {
-		_, err := Parse("c.yaml", []byte("upstreams:\n- tcp_wss: wss://a.example\n  cipher: c\n  secret: s\n  headers:\n    "+
-			name+": x\n"), Checks{})
+		_, err := Parse(
+			"c.yaml",
+			[]byte("upstreams:\n- tcp_wss: wss://a.example\n  cipher: c\n  secret: s\n  headers:\n    "+
+				name+": x\n"),
+			Checks{},
+		)
 		wantText(t, err, "c.yaml:6: upstreams[0].headers."+name+
 			": this header belongs to the WebSocket handshake and cannot be set")
 	}
