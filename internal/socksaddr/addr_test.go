@@ -199,7 +199,7 @@ func TestAccessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if name.Host() != "example.com" || name.Port() != 443 || name.IP().IsValid() || name.Network() != "udp" {
-		t.Errorf("%v has host %q, port %d, network %q, want a name", name, name.Host(), name.Port(), name.Network())
+		t.Errorf("%v has host %q, port %d, IP %v", name, name.Host(), name.Port(), name.IP())
 	}
 	v6, err := socksaddr.Parse("[2001:db8::1]:53")
 	if err != nil {

@@ -1,0 +1,117 @@
+package socks5
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
+)
+
+// maxControlBytes is what a client may send on a control connection after its request. RFC 1928 has nothing
+// for it to say there.
+const maxControlBytes = 4096
+
+var (
+	errNoUDP        = errors.New("udp is switched off")
+	errControlEnded = errors.New("control connection ended")
+	errTalkative    = errors.New("the client sends data on the control connection of an association")
+)
+
+// associate serves UDP ASSOCIATE until the control connection ends.
+func (f *flow) associate(ctx context.Context, named socksaddr.Addr) {
+	if f.server.Packet == nil {
+		f.fail(ctx, replyBadCommand, errNoUDP)
+		return
+	}
+	a, err := f.openAssociation(named)
+	if err != nil {
+		f.fail(ctx, replyGeneralFailure, err)
+		return
+	}
+	defer a.Close()
+	if err := f.reply(f.advertised(a)); err != nil {
+		f.end(ctx, relay.Result{Err: err})
+		return
+	}
+	f.end(ctx, f.relayPackets(ctx, a))
+}
+
+// openAssociation binds where the control connection came in: that address is one the client can reach, and
+// the socket is open on no other interface.
+func (f *flow) openAssociation(named socksaddr.Addr) (*association, error) {
+	local, owner := hostOf(f.client.LocalAddr()), hostOf(f.client.RemoteAddr())
+	if !local.IsValid() || !owner.IsValid() {
+		return nil, fmt.Errorf("open association: %v is no TCP client", f.client.RemoteAddr())
+	}
+	network := "udp6"
+	if local.Is4() {
+		network = "udp4"
+	}
+	socket, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+	if err != nil {
+		return nil, fmt.Errorf("open association: %w", err)
+	}
+	return newAssociation(socket, owner, namedPort(named, owner), f.server.observer())
+}
+
+// hostOf returns the IP address of a TCP socket, plain IPv4 also where a dual-stack listener reports it as
+// IPv6.
+func hostOf(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
+}
+
+// namedPort returns the port from which the client says it will send, or 0. The port means something only
+// with the address that we see: a client behind a NAT names one that is not.
+func namedPort(named socksaddr.Addr, owner netip.Addr) uint16 {
+	if ip := named.IP(); ip.IsValid() && (ip.IsUnspecified() || ip == owner.WithZone("")) {
+		return named.Port()
+	}
+	return 0
+}
+
+// advertised is where the client shall send to.
+func (f *flow) advertised(a *association) socksaddr.Addr {
+	bound := a.socket.LocalAddr().(*net.UDPAddr).AddrPort()
+	if advertise := f.server.UDPAdvertise; advertise.IsValid() {
+		bound = netip.AddrPortFrom(advertise, bound.Port())
+	}
+	return socksaddr.FromAddrPort(bound)
+}
+
+// relayPackets runs until one of the control connection, the socket and ctx ends, and ends the others.
+func (f *flow) relayPackets(ctx context.Context, a *association) relay.Result {
+	log := f.server.logger().With("flow", f.id, "inbound", inbound, "proto", f.proto)
+	relayCtx, cancel := context.WithCancelCause(ctx)
+	var control sync.WaitGroup
+	control.Go(func() { cancel(f.waitControl()) })
+	result := relay.Packets(relayCtx, a, f.server.Packet, relay.PacketOptions{Logger: log})
+	f.close(ctx)
+	control.Wait()
+	if errors.Is(result.Err, errControlEnded) {
+		result.Err = nil
+	}
+	return result
+}
+
+// waitControl waits for the end of the control connection. However that comes, it is the regular end of the
+// association.
+func (f *flow) waitControl() error {
+	buf := make([]byte, 256)
+	for total := 0; total <= maxControlBytes; {
+		n, err := f.client.Read(buf)
+		if err != nil {
+			return errControlEnded
+		}
+		total += n
+	}
+	return errTalkative
+}

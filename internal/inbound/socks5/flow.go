@@ -1,0 +1,191 @@
+package socks5
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// inbound is what logs call this package.
+const inbound = "socks5"
+
+const (
+	// handshakeLimit is how long a client may take from connecting to the end of its request.
+	handshakeLimit = 10 * time.Second
+	// passwordDelay slows down those who guess.
+	passwordDelay = time.Second
+	// replyLimit is how long the few bytes of a reply may wait for room in the socket.
+	replyLimit = 10 * time.Second
+
+	// A client that was refused may still be sending. Closing a socket with unread input resets it, which can
+	// destroy the reply on its way, so some input is read away first.
+	farewellLimit = 2 * time.Second
+	farewellBytes = 64 << 10
+)
+
+// flow is one client conversation. One goroutine owns it.
+type flow struct {
+	server *Server
+	client transport.StreamConn
+	id     uint64
+	began  time.Time
+
+	// Known once there is a request.
+	proto  string
+	target string // empty for an association, which has many
+}
+
+// serve ends with the client's connection closed. The end of accepting sends away a client that has said
+// nothing yet, the end of ctx resets one at any point.
+func (f *flow) serve(ctx, accepting context.Context) {
+	defer f.close(ctx)
+	stop := context.AfterFunc(ctx, func() { f.close(ctx) })
+	defer stop()
+	req, err := f.handshake(accepting)
+	if err != nil {
+		f.refuse(ctx, err)
+		return
+	}
+	f.proto = protoTCP
+	if req.command == commandAssociate {
+		f.proto = protoUDP
+	}
+	observer := f.server.observer()
+	observer.FlowOpened(f.proto)
+	defer observer.FlowClosed(f.proto)
+	if f.proto == protoUDP {
+		f.associate(ctx, req.target)
+		return
+	}
+	f.connect(ctx, req.target)
+}
+
+// close ends the client's connection: with a reset once ctx is done, which cuts the flow, else cleanly.
+func (f *flow) close(ctx context.Context) {
+	if ctx.Err() != nil {
+		_ = transport.Abort(f.client)
+		return
+	}
+	_ = f.client.Close()
+}
+
+// handshake leaves the connection without a deadline when it succeeds.
+func (f *flow) handshake(accepting context.Context) (request, error) {
+	if err := f.client.SetDeadline(f.began.Add(handshakeLimit)); err != nil {
+		return request{}, err
+	}
+	head, err := f.firstWords(accepting)
+	if err != nil {
+		return request{}, err
+	}
+	req, err := negotiate(f.client, head, f.server.Users)
+	if err != nil {
+		return request{}, err
+	}
+	return req, f.client.SetDeadline(time.Time{})
+}
+
+func (f *flow) firstWords(accepting context.Context) (head [2]byte, err error) {
+	stop := context.AfterFunc(accepting, func() { _ = f.client.Close() })
+	_, err = io.ReadFull(f.client, head[:])
+	if !stop() {
+		return head, context.Cause(accepting)
+	}
+	return head, err
+}
+
+// refuse ends a failed handshake.
+func (f *flow) refuse(ctx context.Context, err error) {
+	level, message := slog.LevelDebug, "handshake failed"
+	if errors.Is(err, errPassword) {
+		level, message = slog.LevelWarn, "authentication failed"
+		wait(ctx, passwordDelay)
+	}
+	f.log(ctx, level, message, slog.Any("err", reason(ctx, err)))
+	if r, ok := errors.AsType[*refusal](err); ok {
+		f.farewell(ctx, r.answer)
+	}
+}
+
+// farewell sends the last bytes, if any, in such a way that they arrive.
+func (f *flow) farewell(ctx context.Context, answer []byte) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err := f.client.SetDeadline(time.Now().Add(farewellLimit)); err != nil {
+		return
+	}
+	if len(answer) > 0 {
+		if _, err := f.client.Write(answer); err != nil {
+			return
+		}
+	}
+	if err := f.client.CloseWrite(); err != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, f.client, farewellBytes) // ends in any case, and in the same way
+}
+
+// reply sends what lets the client begin.
+func (f *flow) reply(bound socksaddr.Addr) error {
+	if err := f.client.SetWriteDeadline(time.Now().Add(replyLimit)); err != nil {
+		return err
+	}
+	if _, err := f.client.Write(appendReply(nil, replySucceeded, bound)); err != nil {
+		return fmt.Errorf("reply: %w", err)
+	}
+	return f.client.SetWriteDeadline(time.Time{})
+}
+
+// fail ends a flow that never began.
+func (f *flow) fail(ctx context.Context, code byte, err error) {
+	f.log(ctx, slog.LevelWarn, "flow failed",
+		slog.Duration("dur", time.Since(f.began)), slog.Any("err", reason(ctx, err)))
+	f.farewell(ctx, appendReply(nil, code, socksaddr.Addr{}))
+}
+
+// end logs a flow that began.
+func (f *flow) end(ctx context.Context, r relay.Result) {
+	attrs := []slog.Attr{
+		slog.Int64("sent", r.Sent),
+		slog.Int64("received", r.Received),
+		slog.Duration("dur", time.Since(f.began)),
+	}
+	if err := reason(ctx, r.Err); err != nil {
+		f.log(ctx, slog.LevelInfo, "flow broken", append(attrs, slog.Any("err", err))...)
+		return
+	}
+	f.log(ctx, slog.LevelDebug, "flow closed", attrs...)
+}
+
+// reason returns why a flow ended: whatever goes wrong after a cut is a consequence of it.
+func reason(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// log puts in front of attrs what is known of the flow.
+func (f *flow) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {
+	logger := f.server.logger()
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	known := []slog.Attr{slog.Uint64("flow", f.id), slog.String("inbound", inbound)}
+	if f.proto != "" {
+		known = append(known, slog.String("proto", f.proto))
+	}
+	known = append(known, slog.String("client", f.client.RemoteAddr().String()))
+	if f.target != "" {
+		known = append(known, slog.String("target", f.target))
+	}
+	logger.LogAttrs(ctx, level, message, append(known, attrs...)...)
+}

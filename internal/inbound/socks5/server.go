@@ -1,0 +1,173 @@
+package socks5
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// defaultMaxConns keeps a runaway client from taking the memory of the host: an idle flow costs some 10 KiB.
+const defaultMaxConns = 16384
+
+// Server is a SOCKS5 server. The exported fields are its options, which must not change once it serves. Serve
+// and Shutdown may be called concurrently.
+//
+// There are three states: open, draining, cut.
+//
+//	open     -- Shutdown ------------> draining  no new connections; flows go on
+//	draining -- Shutdown's ctx done -> cut       flows are reset
+type Server struct {
+	Stream       transport.StreamDialer   // required
+	Packet       transport.PacketListener // nil answers UDP ASSOCIATE with reply 7
+	Users        Users                    // zero lets everybody in
+	UDPAdvertise netip.Addr               // what UDP ASSOCIATE replies name; zero is the socket's own address
+	Limits       relay.Limits             // of streams
+	MaxConns     int                      // control connections at once, the rest is refused; zero is 16384
+	Logger       *slog.Logger             // nil logs nothing
+	Observer     Observer                 // may be nil
+
+	flows sync.WaitGroup // grows only under mu and before closed
+
+	mu     sync.Mutex
+	closed bool
+	doors  map[*door]struct{}
+	cuts   map[uint64]context.CancelCauseFunc // by flow id
+	lastID uint64
+}
+
+var (
+	errClosed = errors.New("server is shut down")
+	errFull   = errors.New("too many connections")
+)
+
+// door is one listener in a call of Serve.
+type door struct {
+	listener net.Listener
+	cancel   context.CancelFunc // wakes Serve from a pause
+}
+
+func (d *door) close() {
+	d.cancel()
+	_ = d.listener.Close() // fails only on a closed listener
+}
+
+// Shutdown closes the listeners, waits for the flows to end, and when ctx is done resets those that remain.
+// It returns nil if all ended by themselves, else how many did not and the cause of ctx's end. When it
+// returns, no flow runs any more and calls of Serve are about to return.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, d := range s.closeDoors() {
+		d.close()
+	}
+	cut := make(chan int, 1) // how many flows have been cut
+	stop := context.AfterFunc(ctx, func() { cut <- s.cutFlows() })
+	s.flows.Wait()
+	if stop() {
+		return nil
+	}
+	if n := <-cut; n > 0 {
+		return fmt.Errorf("%d flows cut: %w", n, context.Cause(ctx))
+	}
+	return nil
+}
+
+// closeDoors refuses all that is new and returns what is open.
+func (s *Server) closeDoors() []*door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	open := make([]*door, 0, len(s.doors))
+	for d := range s.doors {
+		open = append(open, d)
+	}
+	return open
+}
+
+// cutFlows returns how many flows there were to cut.
+func (s *Server) cutFlows() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, cut := range s.cuts {
+		cut(errClosed)
+	}
+	return len(s.cuts)
+}
+
+// openDoor reports whether the server still takes listeners.
+func (s *Server) openDoor(d *door) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.doors == nil {
+		s.doors = make(map[*door]struct{})
+	}
+	s.doors[d] = struct{}{}
+	return true
+}
+
+func (s *Server) forgetDoor(d *door) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.doors, d)
+}
+
+// startFlow runs serve in a goroutine that Shutdown waits for, with the id of the flow and a context that
+// Shutdown cancels. The values are ctx's, its end is not.
+func (s *Server) startFlow(ctx context.Context, serve func(ctx context.Context, id uint64)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if len(s.cuts) >= s.maxConns() {
+		return errFull
+	}
+	if s.cuts == nil {
+		s.cuts = make(map[uint64]context.CancelCauseFunc)
+	}
+	s.lastID++
+	id := s.lastID
+	ctx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.cuts[id] = cut
+	s.flows.Go(func() {
+		defer s.endFlow(id, cut)
+		serve(ctx, id)
+	})
+	return nil
+}
+
+func (s *Server) endFlow(id uint64, cut context.CancelCauseFunc) {
+	cut(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cuts, id)
+}
+
+func (s *Server) maxConns() int {
+	if s.MaxConns > 0 {
+		return s.MaxConns
+	}
+	return defaultMaxConns
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (s *Server) observer() Observer {
+	if s.Observer != nil {
+		return s.Observer
+	}
+	return unobserved{}
+}
