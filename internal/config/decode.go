@@ -142,11 +142,23 @@ func (s section) decode(d *decoder, at place, n *yaml.Node) {
 		}
 		i := slices.IndexFunc(s, func(e entry) bool { return e.name == name })
 		if i < 0 {
-			d.mistake(at.key(shown(name), p.key), &mistake{"unknown key", s.advice(name, d.schema)})
+			d.unknown(at, s, p)
 			continue
 		}
 		d.value(at.key(name, p.key), s[i].value, p.value)
 	}
+}
+
+// unknown reports a key that s does not have.
+func (d *decoder) unknown(at place, s section, p pair) {
+	name, advice := p.shown(), s.advice(p.key.Value, d.schema)
+	switch {
+	case advice != "":
+		name = shown(p.key.Value) // so it is a key after all
+	case p.flow:
+		advice = "a value with a comma in it needs quotes"
+	}
+	d.mistake(at.key(name, p.key), &mistake{"unknown key", advice})
 }
 
 func (s section) names() []string {
@@ -180,82 +192,6 @@ func (s section) paths(prefix string) []string {
 		paths = append(paths, keys.paths(path+".")...)
 	}
 	return paths
-}
-
-// pair is one key of a map with its value, which may be an alias.
-type pair struct{ key, value *yaml.Node }
-
-// pairs lists the keys of the map n, with those of its merges (<<) behind its own.
-func (d *decoder) pairs(at place, n *yaml.Node) []pair {
-	if n.Kind != yaml.MappingNode {
-		d.problem(at, "got %s, want keys below it, indented", got(n))
-		return nil
-	}
-	var (
-		pairs  []pair
-		merges []*yaml.Node
-		lines  = make(map[string]int, len(n.Content)/2)
-	)
-	for i := 0; i+1 < len(n.Content) && d.spend(at); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		switch {
-		case key.Tag == "!!merge":
-			merges = append(merges, value)
-		case key.Kind != yaml.ScalarNode || key.Value == "":
-			d.problem(place{at.path, key}, "a key must be plain text")
-		case lines[key.Value] > 0:
-			d.problem(at.key(shown(key.Value), key), "is set twice, first on line %d", lines[key.Value])
-		default:
-			lines[key.Value] = key.Line
-			pairs = append(pairs, pair{key, value})
-		}
-	}
-	for _, m := range merges {
-		pairs = d.merge(place{at.path, m}, pairs, target(m))
-	}
-	return pairs
-}
-
-// merge adds to pairs the keys of n that are not there yet. n is a map or a list of maps, of which the first
-// wins.
-func (d *decoder) merge(at place, pairs []pair, n *yaml.Node) []pair {
-	if slices.Contains(d.merging, n) {
-		d.problem(at, "<< merges a map into itself")
-		return pairs
-	}
-	d.merging = append(d.merging, n)
-	defer func() { d.merging = d.merging[:len(d.merging)-1] }()
-
-	switch {
-	case isNull(n):
-	case n.Kind == yaml.MappingNode:
-		pairs = addMissing(pairs, d.pairs(at, n))
-	case n.Kind == yaml.SequenceNode:
-		for _, m := range n.Content {
-			if !d.spend(at) {
-				break
-			}
-			pairs = d.merge(place{at.path, m}, pairs, target(m))
-		}
-	default:
-		d.problem(at, "got %s, want << to name a map or a list of maps", got(n))
-	}
-	return pairs
-}
-
-// addMissing appends to pairs those of more whose key is not there yet.
-func addMissing(pairs, more []pair) []pair {
-	known := make(map[string]bool, len(pairs))
-	for _, p := range pairs {
-		known[p.key.Value] = true
-	}
-	for _, p := range more {
-		if !known[p.key.Value] {
-			known[p.key.Value] = true
-			pairs = append(pairs, p)
-		}
-	}
-	return pairs
 }
 
 // list is a list whose entries have keys.

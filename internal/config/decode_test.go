@@ -130,6 +130,35 @@ c.yaml:8: log: is set twice, first on line 1
 c.yaml:9: log: is set twice, first on line 1`)
 }
 
+func TestPiecesOfValuesAreNotShown(t *testing.T) {
+	const user = "listen.socks5_users[0]."
+	tests := []struct{ name, keys, want string }{
+		{"comma", "password: b,c", user + "…: unknown key; a value with a comma in it needs quotes"},
+		{
+			"comma and colon",
+			"password: b, c: d",
+			user + "…: unknown key; a value with a comma in it needs quotes",
+		},
+		{"twice", "password: b, c, c", user + "…: is set twice, first on line 1"},
+		{"known key twice", "password: b, password: c", user + "password: is set twice, first on line 1"},
+		{"misspelt", "password: b, pasword: c", user + "pasword: unknown key; did you mean password?"},
+		{
+			"quoted",
+			`password: b, "colour": c`,
+			user + "colour: unknown key; a value with a comma in it needs quotes",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := "listen: {socks5_users: [{username: a, " + tt.keys + "}]}" + minimal
+			_, err := Parse("c.yaml", []byte(file), Checks{})
+			if !strings.Contains(fmt.Sprint(err)+"\n", "c.yaml:1: "+tt.want+"\n") {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 // A value that begins like YAML's own signs looks empty or odd to the parser; say so.
 func TestValuesThatNeedQuotes(t *testing.T) {
 	const file = "upstreams:\n- tcp_wss: wss://a.example/p\n  cipher: c\n  secret: "

@@ -17,13 +17,14 @@ const handshakeHeaders = " Connection Upgrade Proxy-Connection Keep-Alive " +
 func (h headers) decode(d *decoder, at place, n *yaml.Node) {
 	fields := make(map[string]Secret)
 	for _, p := range d.pairs(at, n) {
-		here := at.key(shown(p.key.Value), p.key)
-		if !isToken(p.key.Value) {
+		here := at.key(p.shown(), p.key)
+		name := textproto.CanonicalMIMEHeaderKey(p.key.Value)
+		if !isToken(name) {
 			d.problem(here, "is not a valid header name")
 			continue
 		}
-		name := textproto.CanonicalMIMEHeaderKey(p.key.Value)
 		if strings.Contains(handshakeHeaders, " "+name+" ") || strings.HasPrefix(name, "Sec-Websocket-") {
+			here = at.key(p.key.Value, p.key)
 			d.problem(here, "this header belongs to the WebSocket handshake and cannot be set")
 			continue
 		}
@@ -31,11 +32,7 @@ func (h headers) decode(d *decoder, at place, n *yaml.Node) {
 			d.problem(here, "is set twice, in different spellings")
 			continue
 		}
-		value := target(p.value)
-		if isNull(value) {
-			continue
-		}
-		text, ok := d.text(here, value, "text")
+		text, ok := d.text(here, target(p.value), "text")
 		switch {
 		case !ok:
 		case strings.ContainsFunc(text, isControl):

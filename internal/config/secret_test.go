@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -116,6 +117,26 @@ func TestErrorsQuoteNoValue(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), hidden) {
 				t.Errorf("%s as %s is quoted by the error: %v", key, form, err)
 			}
+		}
+	}
+}
+
+// One slip of the finger must not bring a secret into an error, nor the parser down.
+func TestSlipsQuoteNoSecret(t *testing.T) {
+	var files []string
+	for i := range len(secretFile) {
+		files = append(files, secretFile[:i], secretFile[:i]+secretFile[i+1:])
+		for _, slip := range "{[:\"'&*!#\t\n-, ?%@" {
+			files = append(files, secretFile[:i]+string(slip)+secretFile[i:])
+		}
+	}
+	for _, file := range files {
+		_, err := Parse("config.yaml", []byte(file), Checks{})
+		if err == nil {
+			continue
+		}
+		if _, ok := errors.AsType[Errors](err); !ok || strings.Contains(err.Error(), hidden) {
+			t.Errorf("Parse of\n%s\ngives %T %v", file, err, err)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func distance(a, b string) int {
 func (s section) advice(key string, root section) string {
 	near := nearest(key, s.names())
 	switch name, place := dottedKey(key, root); {
-	case strings.Contains(key, ":"):
+	case s.lacksSpace(key):
 		return "put a space after the colon"
 	case place != "":
 		return name + " belongs in " + place
@@ -72,6 +72,12 @@ func (s section) advice(key string, root section) string {
 		return "did you mean " + near + "?"
 	}
 	return ""
+}
+
+// lacksSpace reports whether key is a key of s, a colon and what should be its value.
+func (s section) lacksSpace(key string) bool {
+	name, _, colon := strings.Cut(key, ":")
+	return colon && nearest(name, s.names()) != ""
 }
 
 // placesOf lists where in s and below a key of this name may stand, as "in listen" or "at the top level".

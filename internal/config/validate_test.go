@@ -104,7 +104,7 @@ upstreams:
     secret: 2001-01-01
     prefix: "\x16\x03\xff"
     half_close: Defer
-    headers: {host: front.example, X-Empty: "", x-null: null, X-Number: 5}
+    headers: {host: front.example, X-Empty: "", X-Number: 5}
     tls:
       pin_sha256: 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
 `)
@@ -125,6 +125,13 @@ upstreams:
 	if len(got) != 3 || got["Host"] != "front.example" || got["X-Empty"] != "" || got["X-Number"] != "5" {
 		t.Errorf("headers = %q, want Host, X-Empty and X-Number", got)
 	}
+}
+
+func TestHeaderWithoutValue(t *testing.T) {
+	const file = "upstreams:\n- tcp_wss: wss://a.example\n  cipher: c\n  secret: s\n" +
+		"  headers: {Authorization: Bearer a,b}\n"
+	_, err := Parse("c.yaml", []byte(file), Checks{})
+	wantText(t, err, "c.yaml:5: upstreams[0].headers.…: got nothing, want text")
 }
 
 func TestHeadersOfTheHandshake(t *testing.T) {
