@@ -89,11 +89,10 @@ func (f *flow) advertised(a *association) socksaddr.Addr {
 
 // relayPackets runs until one of the control connection, the socket and ctx ends, and ends the others.
 func (f *flow) relayPackets(ctx context.Context, a *association) relay.Result {
-	log := f.server.logger().With("flow", f.id, "inbound", inbound, "proto", f.proto)
 	relayCtx, cancel := context.WithCancelCause(ctx)
 	var control sync.WaitGroup
 	control.Go(func() { cancel(f.waitControl()) })
-	result := relay.Packets(relayCtx, a, f.server.Packet, relay.PacketOptions{Logger: log})
+	result := relay.Packets(relayCtx, a, f.server.Packet, relay.PacketOptions{Logger: f.log()})
 	f.close(ctx)
 	control.Wait()
 	if errors.Is(result.Err, errControlEnded) {

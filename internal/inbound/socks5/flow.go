@@ -103,12 +103,12 @@ func (f *flow) firstWords(accepting context.Context) (head [2]byte, err error) {
 
 // refuse ends a failed handshake.
 func (f *flow) refuse(ctx context.Context, err error) {
-	level, message := slog.LevelDebug, "handshake failed"
 	if errors.Is(err, errPassword) {
-		level, message = slog.LevelWarn, "authentication failed"
 		wait(ctx, passwordDelay)
+		f.log().WarnContext(ctx, "authentication failed", "err", reason(ctx, err))
+	} else {
+		f.log().DebugContext(ctx, "handshake failed", "err", reason(ctx, err))
 	}
-	f.log(ctx, level, message, slog.Any("err", reason(ctx, err)))
 	if r, ok := errors.AsType[*refusal](err); ok {
 		f.farewell(ctx, r.answer)
 	}
@@ -146,23 +146,18 @@ func (f *flow) reply(bound socksaddr.Addr) error {
 
 // fail ends a flow that never began.
 func (f *flow) fail(ctx context.Context, code byte, err error) {
-	f.log(ctx, slog.LevelWarn, "flow failed",
-		slog.Duration("dur", time.Since(f.began)), slog.Any("err", reason(ctx, err)))
+	f.log().WarnContext(ctx, "flow failed", "dur", time.Since(f.began), "err", reason(ctx, err))
 	f.farewell(ctx, appendReply(nil, code, socksaddr.Addr{}))
 }
 
 // end logs a flow that began.
 func (f *flow) end(ctx context.Context, r relay.Result) {
-	attrs := []slog.Attr{
-		slog.Int64("sent", r.Sent),
-		slog.Int64("received", r.Received),
-		slog.Duration("dur", time.Since(f.began)),
-	}
+	log := f.log().With("sent", r.Sent, "received", r.Received, "dur", time.Since(f.began))
 	if err := reason(ctx, r.Err); err != nil {
-		f.log(ctx, slog.LevelInfo, "flow broken", append(attrs, slog.Any("err", err))...)
+		log.InfoContext(ctx, "flow broken", "err", err)
 		return
 	}
-	f.log(ctx, slog.LevelDebug, "flow closed", attrs...)
+	log.DebugContext(ctx, "flow closed")
 }
 
 // reason returns why a flow ended: whatever goes wrong after a cut is a consequence of it.
@@ -173,19 +168,15 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// log puts in front of attrs what is known of the flow.
-func (f *flow) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {
-	logger := f.server.logger()
-	if !logger.Enabled(ctx, level) {
-		return
-	}
-	known := []slog.Attr{slog.Uint64("flow", f.id), slog.String("inbound", inbound)}
+// log says what is known of the flow.
+func (f *flow) log() *slog.Logger {
+	log := f.server.logger().With("flow", f.id, "inbound", inbound)
 	if f.proto != "" {
-		known = append(known, slog.String("proto", f.proto))
+		log = log.With("proto", f.proto)
 	}
-	known = append(known, slog.String("client", f.client.RemoteAddr().String()))
+	log = log.With("client", f.client.RemoteAddr().String())
 	if f.target != "" {
-		known = append(known, slog.String("target", f.target))
+		log = log.With("target", f.target)
 	}
-	logger.LogAttrs(ctx, level, message, append(known, attrs...)...)
+	return log
 }

@@ -42,6 +42,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, d.close)
 	defer stop()
 
+	log := s.logger().With("inbound", inbound, "addr", l.Addr().String())
 	var refusals, failures complaint
 	var pause time.Duration
 	for {
@@ -49,15 +50,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			if err := s.admit(ctx, c); err != nil {
-				s.complain(&refusals, "client refused", l, err)
+			if err := s.admit(ctx, c); err != nil && refusals.due(time.Now()) {
+				log.WarnContext(ctx, "client refused", "err", err)
 			}
 			continue
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return nil
 		}
-		if pause == 0 {
-			s.complain(&failures, "accept failed", l, err)
+		if pause == 0 && failures.due(time.Now()) {
+			log.WarnContext(ctx, "accept failed", "err", err)
 		}
 		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
 		wait(ctx, pause)
@@ -95,13 +96,6 @@ func (c *complaint) due(now time.Time) bool {
 	}
 	c.last = now
 	return true
-}
-
-func (s *Server) complain(c *complaint, message string, l net.Listener, err error) {
-	if errors.Is(err, errClosed) || !c.due(time.Now()) {
-		return
-	}
-	s.logger().Warn(message, "inbound", inbound, "addr", l.Addr().String(), "err", err)
 }
 
 // wait waits for d or the end of ctx.

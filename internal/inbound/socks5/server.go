@@ -13,7 +13,7 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// defaultMaxConns keeps a runaway client from taking the memory of the host: an idle flow costs some 10 KiB.
+// defaultMaxConns keeps a runaway client from taking all memory and file descriptors of the host.
 const defaultMaxConns = 16384
 
 // Server is a SOCKS5 server. The exported fields are its options, which must not change once it serves. Serve
