@@ -50,14 +50,34 @@ func (d *StreamDialer) DialStream(ctx context.Context, addr string) (transport.S
 	return s, nil
 }
 
+// CheckPrefix reports whether salts of the named cipher can start with prefix and still be random.
+func CheckPrefix(cipher string, prefix []byte) error {
+	c, err := ParseCipher(cipher)
+	if err != nil {
+		return err
+	}
+	return c.checkPrefix(prefix)
+}
+
 // newSalt returns a salt that starts with prefix.
 func newSalt(k *Key, prefix []byte) ([]byte, error) {
-	salt := make([]byte, k.cipher.SaltSize())
-	if len(prefix) >= len(salt) {
-		return nil, fmt.Errorf("prefix of %d bytes leaves nothing of a salt of %d", len(prefix), len(salt))
+	if err := k.cipher.checkPrefix(prefix); err != nil {
+		return nil, err
 	}
+	salt := make([]byte, k.cipher.SaltSize())
 	_, err := rand.Read(salt[copy(salt, prefix):])
 	return salt, err
+}
+
+// minRandom is how much of a salt must stay random: salts that repeat end the secrecy of both streams.
+const minRandom = 8
+
+func (c Cipher) checkPrefix(prefix []byte) error {
+	if len(prefix) > c.SaltSize()-minRandom {
+		return fmt.Errorf("%d bytes are too long: %s has salts of %d bytes, of which %d must stay random",
+			len(prefix), c, c.SaltSize(), minRandom)
+	}
+	return nil
 }
 
 // stream is one flow to one target.

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+)
+
+// newLogger writes text to a terminal and JSON to everything else, unless the configuration chooses.
+func newLogger(c config.Log, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == config.LogJSON || c.Format == config.LogAuto && !isTerminal(w) {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// isTerminal reports whether w is a character device, which for standard error means a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// warnOfReaders warns when other users of this machine can read the secrets in the configuration.
+func warnOfReaders(path string, log *slog.Logger) {
+	if readable, err := config.OthersCanRead(path); err == nil && readable {
+		log.Warn("other users can read the configuration with its secrets", "fix", "chmod 600 "+path)
+	}
+}

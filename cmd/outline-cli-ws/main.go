@@ -1,0 +1,109 @@
+// Command outline-cli-ws lets applications reach the internet through Outline servers: it speaks SOCKS5 to them and
+// Shadowsocks over WebSocket to the servers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong flags, or a configuration with mistakes
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// options are the flags.
+type options struct {
+	config   string
+	noProbes bool
+	version  bool
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case o.version:
+		fmt.Fprintln(stdout, version())
+		return exitOK
+	}
+	c, err := app.LoadConfig(o.config)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	c.DisableProbes = c.DisableProbes || o.noProbes
+	c.WebSocket.Debug = c.WebSocket.Debug || os.Getenv("OUTLINE_WS_DEBUG") == "1"
+	return serve(o.config, c, stderr)
+}
+
+// serve runs the program until a signal. The first one lets flows finish; the second has its default effect and ends
+// the program at once.
+func serve(path string, c *config.Config, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	log := newLogger(c.Log, stderr)
+	warnOfReaders(path, log)
+	a, err := app.New(c, log)
+	if err != nil {
+		log.Error("cannot start", "err", err)
+		return exitUsage
+	}
+	if err := a.Run(ctx); err != nil {
+		log.Error("ended", "err", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("outline-cli-ws", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.config, "c", "config.yaml", "configuration `file`")
+	fs.BoolVar(&o.noProbes, "no-probes", false, "no health probes and no standby connections")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "unexpected argument %q; see outline-cli-ws -h\n", fs.Arg(0))
+		return o, flag.ErrHelp
+	}
+	return o, nil
+}
+
+// version names the module's version, or the commit it was built from, and the platform.
+func version() string {
+	v, revision := "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	return fmt.Sprintf("outline-cli-ws %s%s %s %s/%s", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+)
+
+// favourite is the address of the SOCKS5 port if it is free.
+const favourite = "127.0.0.1:1080"
+
+// client is the program itself, in this process.
+type client struct {
+	addr   string
+	cancel context.CancelFunc
+	done   chan error // gets Run's result
+}
+
+func startClient(ctx context.Context, w *world) (*client, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	text, err := configText(addr, w)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := config.Parse("demo.yaml", []byte(text), config.Checks{})
+	if err != nil {
+		return nil, err
+	}
+	a, err := app.New(parsed, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c := &client{addr: addr, cancel: cancel, done: make(chan error, 1)}
+	go func() { c.done <- a.Run(ctx) }()
+	if err := c.waitUntilUp(ctx); err != nil {
+		cancel()
+		return nil, err
+	}
+	return c, nil
+}
+
+// configText is a configuration as a user writes it.
+func configText(addr string, w *world) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "listen:\n  socks5: %q\nupstreams:\n", addr)
+	for i, s := range w.servers {
+		folder, err := os.MkdirTemp(w.folder, "")
+		if err != nil {
+			return "", err
+		}
+		ca, err := s.WriteCA(folder)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "  - name: server-%d\n    tcp_wss: %q\n    udp_wss: %q\n", i+1, s.StreamURL(), s.PacketURL())
+		fmt.Fprintf(&b, "    cipher: %s\n    secret: %q\n    tls: {ca_file: %q}\n", s.Cipher(), s.Secret(), ca)
+	}
+	return b.String(), nil
+}
+
+// freeAddr returns the favourite address, or another where that one is taken.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", favourite)
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// waitUntilUp waits until the SOCKS5 port accepts.
+func (c *client) waitUntilUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "tcp", c.addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case err := <-c.done:
+			return fmt.Errorf("client ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("client does not listen: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (c *client) stop() {
+	c.cancel()
+	if err := <-c.done; err != nil {
+		fmt.Fprintln(os.Stderr, "demo: client:", err)
+	}
+}

@@ -1,0 +1,82 @@
+// Command demo shows the program at work on one machine, without the internet: it starts three Outline servers, a web
+// page and a name server on loopback, runs the client in front of them, and fetches the page over TCP and resolves a
+// name over UDP through it.
+//
+//	go run ./examples/demo          # stays until Ctrl-C
+//	go run ./examples/demo -once    # ends with status 0 if everything worked
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience bounds each thing that the demo tries.
+const patience = 15 * time.Second
+
+func main() {
+	once := flag.Bool("once", false, "end when everything was tried, with status 0 or 1")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, *once); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, once bool) error {
+	w, err := startWorld()
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	c, err := startClient(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	fmt.Fprintf(out, "\nThree Outline servers are running on this machine, and the client in front of them.\n\n")
+	for _, s := range w.servers {
+		fmt.Fprintf(out, "  server   wss://%s  %s\n", s.Addr(), s.Cipher())
+	}
+	fmt.Fprintf(out, "  SOCKS5   %s\n\n", c.addr)
+	if err := try(ctx, out, c.addr); err != nil {
+		return err
+	}
+	if once {
+		return nil
+	}
+	fmt.Fprintf(out, "\nTry it yourself:\n\n  curl -x socks5h://%s http://%s/\n\n", c.addr, pageHost)
+	fmt.Fprintf(out, "Ctrl-C ends the demo.\n")
+	<-ctx.Done()
+	return nil
+}
+
+// try uses the proxy as an application does and says what happened.
+func try(ctx context.Context, out io.Writer, proxy string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	start := time.Now()
+	page, err := fetch(ctx, proxy, "http://"+pageHost+"/")
+	if err != nil {
+		return fmt.Errorf("fetch the page over TCP: %w", err)
+	}
+	fmt.Fprintf(out, "  TCP  ok  http://%s/ in %s: %q\n", pageHost, since(start), strings.TrimSpace(page))
+	start = time.Now()
+	answer, err := resolve(ctx, proxy, "example.com.")
+	if err != nil {
+		return fmt.Errorf("resolve a name over UDP: %w", err)
+	}
+	fmt.Fprintf(out, "  UDP  ok  example.com is %s, in %s\n", answer, since(start))
+	return nil
+}
+
+func since(start time.Time) time.Duration { return time.Since(start).Round(100 * time.Microsecond) }
