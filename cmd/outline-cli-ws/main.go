@@ -77,10 +77,20 @@ func serve(path string, c *config.Config, stderr io.Writer) int {
 	return exitOK
 }
 
+const usage = `outline-cli-ws lets applications reach the internet through Outline servers.
+
+Usage: outline-cli-ws [-c config.yaml]
+
+`
+
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("outline-cli-ws", flag.ContinueOnError)
 	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		fs.PrintDefaults()
+	}
 	fs.StringVar(&o.config, "c", "config.yaml", "configuration `file`")
 	fs.BoolVar(&o.noProbes, "no-probes", false, "no health probes and no standby connections")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
@@ -88,8 +98,9 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if fs.NArg() > 0 {
-		fmt.Fprintf(stderr, "unexpected argument %q; see outline-cli-ws -h\n", fs.Arg(0))
-		return o, flag.ErrHelp
+		err := fmt.Errorf("unexpected argument %q: see outline-cli-ws -h", fs.Arg(0))
+		fmt.Fprintln(stderr, err)
+		return o, err
 	}
 	return o, nil
 }
