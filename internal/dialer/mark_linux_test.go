@@ -143,6 +143,22 @@ func TestMarkThatCannotBeAppliedFailsTheDial(t *testing.T) {
 	}
 }
 
+// Without rights the kernel itself says no.
+func TestMarkWithoutRights(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may set SO_MARK: run as another user")
+	}
+	l, _ := listen(t, "127.0.0.1")
+	conn, err := New(Options{Mark: testMark}).DialStream(within(t), l.Addr().String())
+	if err == nil {
+		_ = conn.Close()
+		t.Skip("this user may set SO_MARK")
+	}
+	if !isMark(err) || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
+		t.Errorf("DialStream = %v, want a MarkError that names CAP_NET_ADMIN", err)
+	}
+}
+
 func TestSocketOptions(t *testing.T) {
 	l, port := listen(t, "127.0.0.1")
 	conn := wantReached(t, New(Options{}), "127.0.0.1:"+port, l)

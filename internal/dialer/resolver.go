@@ -85,7 +85,7 @@ func (r *resolver) lookup(ctx context.Context, q question) ([]netip.Addr, error)
 	if err == nil || isNotFound(err) || isMark(err) || ctx.Err() != nil {
 		return addrs, err
 	}
-	r.logger.Warn("older dns answer used", "target", q.host, "err", err)
+	r.logger.WarnContext(ctx, "older dns answer used", "target", q.host, "err", err)
 	rec.fresh = time.Now().Add(staleRetry)
 	r.known.store(q, rec)
 	return rec.addrs, nil

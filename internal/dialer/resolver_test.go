@@ -58,8 +58,8 @@ func newResolver(n *names) *resolver {
 	return r
 }
 
-// wantAddrs asks for the addresses of host "h" and checks what comes, when, and what the servers were asked.
-func wantAddrs(t *testing.T, r *resolver, n *names, want string, took time.Duration, asked string) {
+// wantAddrs asks r for the addresses of host "h" and checks what comes, when, and what the servers were asked.
+func (n *names) wantAddrs(t *testing.T, r *resolver, want string, took time.Duration, asked string) {
 	t.Helper()
 	began := time.Now()
 	got, err := r.addrs(t.Context(), "h", netip.Addr{})
@@ -76,14 +76,14 @@ func TestAnswersAreRemembered(t *testing.T) {
 		n := &names{}
 		r := newResolver(n)
 		n.set(found{after: 5 * ms, addrs: "::1"}, found{after: 7 * ms, addrs: "1.1.1.1 1.1.1.2"})
-		wantAddrs(t, r, n, "::1 1.1.1.1 1.1.1.2", 7*ms, "ip4 h@0s, ip6 h@0s")
+		n.wantAddrs(t, r, "::1 1.1.1.1 1.1.1.2", 7*ms, "ip4 h@0s, ip6 h@0s")
 
 		n.set(found{addrs: "::2"}, found{addrs: "2.2.2.2"})
-		wantAddrs(t, r, n, "::1 1.1.1.1 1.1.1.2", 0, "")
+		n.wantAddrs(t, r, "::1 1.1.1.1 1.1.1.2", 0, "")
 
 		time.Sleep(freshFor)
 		n.set(found{addrs: "::2"}, found{addrs: "2.2.2.2"})
-		wantAddrs(t, r, n, "::2 2.2.2.2", 0, "ip4 h@0s, ip6 h@0s")
+		n.wantAddrs(t, r, "::2 2.2.2.2", 0, "ip4 h@0s, ip6 h@0s")
 	})
 }
 
@@ -92,12 +92,12 @@ func TestNotFoundIsRememberedShortly(t *testing.T) {
 		n := &names{}
 		r := newResolver(n)
 		n.set(found{err: errNotFound}, found{addrs: "1.1.1.1"})
-		wantAddrs(t, r, n, "1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
+		n.wantAddrs(t, r, "1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
 		n.set(found{addrs: "::1"}, found{})
-		wantAddrs(t, r, n, "1.1.1.1", 0, "")
+		n.wantAddrs(t, r, "1.1.1.1", 0, "")
 		time.Sleep(notFoundFor)
 		n.set(found{addrs: "::1"}, found{})
-		wantAddrs(t, r, n, "::1 1.1.1.1", 0, "ip6 h@0s")
+		n.wantAddrs(t, r, "::1 1.1.1.1", 0, "ip6 h@0s")
 	})
 }
 
@@ -105,7 +105,7 @@ func TestAFamilyThatIsNeverAnsweredDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &names{}
 		n.set(found{after: ever}, found{after: 10 * ms, addrs: "1.1.1.1"})
-		wantAddrs(t, newResolver(n), n, "1.1.1.1", 60*ms, "ip4 h@0s, ip6 h@0s")
+		n.wantAddrs(t, newResolver(n), "1.1.1.1", 60*ms, "ip4 h@0s, ip6 h@0s")
 	})
 }
 
@@ -124,18 +124,18 @@ func TestOlderAnswerServesWhenThereIsNoNewOne(t *testing.T) {
 				n := &names{}
 				r := newResolver(n)
 				n.set(found{err: errNotFound}, found{addrs: "1.1.1.1"})
-				wantAddrs(t, r, n, "1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
+				n.wantAddrs(t, r, "1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
 				time.Sleep(time.Hour)
 
 				n.set(found{err: errNotFound}, tt.now)
-				wantAddrs(t, r, n, "1.1.1.1", tt.took, "ip4 h@0s, ip6 h@0s")
+				n.wantAddrs(t, r, "1.1.1.1", tt.took, "ip4 h@0s, ip6 h@0s")
 				time.Sleep(notFoundFor - tt.took)
 				n.set(found{err: errNotFound}, tt.now)
-				wantAddrs(t, r, n, "1.1.1.1", 0, "ip6 h@0s") // nobody asks for ipv4 again so soon
+				n.wantAddrs(t, r, "1.1.1.1", 0, "ip6 h@0s") // nobody asks for ipv4 again so soon
 
 				time.Sleep(staleRetry)
 				n.set(found{err: errNotFound}, found{addrs: "2.2.2.2"})
-				wantAddrs(t, r, n, "2.2.2.2", 0, "ip4 h@0s, ip6 h@0s")
+				n.wantAddrs(t, r, "2.2.2.2", 0, "ip4 h@0s, ip6 h@0s")
 			})
 		})
 	}
@@ -158,7 +158,7 @@ func TestOlderAnswerDoesNotServe(t *testing.T) {
 				n := &names{}
 				r := newResolver(n)
 				n.set(found{addrs: "::1"}, found{addrs: "1.1.1.1"})
-				wantAddrs(t, r, n, "::1 1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
+				n.wantAddrs(t, r, "::1 1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
 				time.Sleep(tt.wait)
 				n.set(found{err: tt.err}, found{err: tt.err})
 				if got, err := r.addrs(t.Context(), "h", netip.Addr{}); !errors.Is(err, tt.err) {
