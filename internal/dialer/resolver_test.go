@@ -58,7 +58,7 @@ func newResolver(n *names) *resolver {
 	return r
 }
 
-// wantAddrs asks r for the addresses of host "h" and checks what comes, when, and what the servers were asked.
+// wantAddrs asks r for the addresses of host "h" and checks what comes, when, and what servers were asked.
 func (n *names) wantAddrs(t *testing.T, r *resolver, want string, took time.Duration, asked string) {
 	t.Helper()
 	began := time.Now()
