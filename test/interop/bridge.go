@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,14 +145,18 @@ func (b *Bridge) serveStream(ws *websocket.Conn) {
 	defer backend.Close()
 	var end FlowEnd
 	var halves sync.WaitGroup
+	var answered atomic.Bool // our Close frame is out, or about to be
 	halves.Go(func() {
 		end.Sent, end.SendErr = sendStream(backend, ws)
+		if end.SendErr == nil {
+			end.SendErr = watchCarrier(ws.NetConn(), &answered)
+		}
 		if end.SendErr != nil {
 			reset(backend) // ends the other half too
 		}
 	})
 	halves.Go(func() {
-		end.Received, end.ReceiveErr = receiveStream(ws, backend)
+		end.Received, end.ReceiveErr = receiveStream(ws, backend, &answered)
 		if end.ReceiveErr != nil {
 			reset(ws.NetConn())
 		}
@@ -187,8 +193,29 @@ func sendStream(backend *net.TCPConn, ws *websocket.Conn) (int64, error) {
 	}
 }
 
+// watchCarrier waits for the end of the answer after the client's Close frame. A client that ends its TCP
+// connection in that time breaks the tunnel at most proxies, though not at the Caddy of this suite, which
+// hands the FIN on.
+func watchCarrier(conn net.Conn, answered *atomic.Bool) error {
+	var scrap [1]byte
+	for !answered.Load() {
+		if err := conn.SetReadDeadline(time.Now().Add(pollInterval)); err != nil {
+			return err
+		}
+		_, err := conn.Read(scrap[:])
+		switch {
+		case err == nil || errors.Is(err, os.ErrDeadlineExceeded) || answered.Load():
+		case errors.Is(err, io.EOF):
+			return errors.New("the client ended the carrier before the Close frame of the server")
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
 // receiveStream carries what the backend sends until its FIN, which becomes a Close frame.
-func receiveStream(ws *websocket.Conn, backend *net.TCPConn) (int64, error) {
+func receiveStream(ws *websocket.Conn, backend *net.TCPConn, answered *atomic.Bool) (int64, error) {
 	var received int64
 	buf := make([]byte, 16383+34) // a Shadowsocks chunk at its largest, as Outline's server sends
 	for {
@@ -200,6 +227,7 @@ func receiveStream(ws *websocket.Conn, backend *net.TCPConn) (int64, error) {
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			answered.Store(true)
 			return received, sendClose(ws)
 		}
 		if err != nil {
