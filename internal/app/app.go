@@ -40,24 +40,24 @@ func (a *App) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	serveCtx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		a.log.Info("listening", "inbound", "socks5", "addr", l.Addr().String())
 		serving.Go(func() {
-			if err := a.server.Serve(ctx, l); err != nil {
-				cancel(fmt.Errorf("serve %s: %w", l.Addr(), err))
+			if err := a.server.Serve(serveCtx, l); err != nil {
+				fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
 			}
 		})
 	}
-	<-ctx.Done()
+	<-serveCtx.Done()
 	a.stop()
 	serving.Wait()
-	if err := context.Cause(ctx); err != context.Canceled { //nolint:errorlint // a signal's cause is its own
-		return err
+	if ctx.Err() != nil { // told to stop
+		return nil
 	}
-	return nil
+	return context.Cause(serveCtx)
 }
 
 func (a *App) stop() {

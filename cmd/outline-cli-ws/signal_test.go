@@ -1,0 +1,137 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
+)
+
+const patience = 20 * time.Second
+
+// process is the program as a process of its own.
+type process struct {
+	cmd   *exec.Cmd
+	lines *bufio.Scanner // its log
+}
+
+// start runs the program in front of a server and waits until it listens.
+func start(t *testing.T) (p *process, socks string) {
+	t.Helper()
+	s, err := outlinetest.Start(outlinetest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	text := fmt.Sprintf("listen: {socks5: \"127.0.0.1:0\"}\nlog: {format: text}\n"+
+		"upstreams: [{tcp_wss: %q, cipher: %s, secret: %s}]\n", s.StreamURL(), s.Cipher(), s.Secret())
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p = &process{cmd: program(t, "-c", path)}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.lines = bufio.NewScanner(stderr)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	p.wait(t, "other users can read the configuration")
+	_, socks, _ = strings.Cut(p.wait(t, "msg=listening"), "addr=")
+	return p, socks
+}
+
+// program is this test binary as the program, which TestMain makes of it by its name.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "outline-cli-ws")
+	if err := os.Symlink(self, name); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, name, args...)
+}
+
+// wait reads the log up to a line that contains text.
+func (p *process) wait(t *testing.T, text string) string {
+	t.Helper()
+	for p.lines.Scan() {
+		if strings.Contains(p.lines.Text(), text) {
+			return p.lines.Text()
+		}
+	}
+	t.Fatalf("the log ended without %q", text)
+	return ""
+}
+
+func TestSignalStops(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			p, _ := start(t)
+			if err := p.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			p.wait(t, "msg=stopped")
+			if err := p.cmd.Wait(); err != nil {
+				t.Errorf("exit: %v, want status 0", err)
+			}
+		})
+	}
+}
+
+// TestSecondSignalEndsAtOnce has a flow in the way of a stop.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p, socks := start(t)
+	target, err := outlinetest.StartEcho("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	conn, err := net.Dial("tcp", socks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte{5, 1, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil { // the handshake is under way: it is waited for
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t, "msg=stopping")
+	began := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait()
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !status.Signaled() || time.Since(began) > 5*time.Second {
+		t.Errorf("status %v after %s, want the signal's default effect at once", status, time.Since(began))
+	}
+}
