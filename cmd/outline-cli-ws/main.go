@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
@@ -22,7 +23,8 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1
-	exitUsage  = 2 // wrong flags, or a configuration with mistakes
+	exitUsage  = 2   // wrong flags, or a configuration with mistakes
+	exitKilled = 130 // a second signal; what a shell reports for Ctrl-C
 )
 
 func main() {
@@ -57,12 +59,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return serve(o.config, c, stderr)
 }
 
-// serve runs the program until a signal. The first one lets flows finish; the second has its default effect and ends
-// the program at once.
+// serve runs the program until a signal.
 func serve(path string, c *config.Config, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	log := newLogger(c.Log, stderr)
 	warnOfReaders(path, log)
 	a, err := app.New(c, log)
@@ -82,6 +82,35 @@ const usage = `outline-cli-ws lets applications reach the internet through Outli
 Usage: outline-cli-ws [-c config.yaml]
 
 `
+
+// untilSignal returns a context that ends with the first signal, so that flows can finish. A second signal ends the
+// program at once.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for range 2 {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if ctx.Err() != nil {
+				os.Exit(exitKilled)
+			}
+			cancel()
+		}
+	})
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		watching.Wait()
+		cancel()
+	}
+}
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
