@@ -61,7 +61,7 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) stop() {
-	a.log.Info("stopping", "drain", drainTime)
+	a.log.Info("stopping", "drain", drainTime.String())
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
