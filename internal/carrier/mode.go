@@ -47,7 +47,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Dialer opens carriers of one mode.
 type Dialer interface {
-	// DialCarrier reaches u, whose query is sent as it is, and returns the stream after the WebSocket handshake. Errors
-	// are of type *Error. ctx bounds the opening only.
+	// DialCarrier reaches u, whose query is sent as it is, and returns the stream after the WebSocket
+	// handshake. Errors are of type *Error. ctx bounds the opening only.
 	DialCarrier(ctx context.Context, u *url.URL) (transport.StreamConn, error)
 }

@@ -36,8 +36,8 @@ type flags struct {
 	origin    string
 }
 
-// ParseTarget parses the URL of a WebSocket: ws or wss (http and https are aliases), a host, and flags in the query
-// that say which modes to use. Errors never contain the path or the query.
+// ParseTarget parses the URL of a WebSocket: ws or wss (http and https are aliases), a host, and flags in the
+// query that say which modes to use. Errors never contain the path or the query.
 func ParseTarget(raw string) (Target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {

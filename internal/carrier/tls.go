@@ -20,8 +20,8 @@ var ErrPin = errors.New("no certificate of the server matches tls.pin_sha256")
 // Pin is the SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469, section 2.4).
 type Pin [sha256.Size]byte
 
-// TLSOptions are what the user says about the certificates of one upstream. The zero value verifies against the
-// system's authorities and the URL's host.
+// TLSOptions are what the user says about the certificates of one upstream. The zero value verifies against
+// the system's authorities and the URL's host.
 type TLSOptions struct {
 	RootCAs    *x509.CertPool // nil: the system's
 	ServerName string         // empty: the URL's host
@@ -32,8 +32,8 @@ type TLSOptions struct {
 // NewSessions returns a cache for the carriers of one upstream to share.
 func NewSessions() tls.ClientSessionCache { return tls.NewLRUClientSessionCache(sessionsPerUpstream) }
 
-// Config returns the TLS configuration of one carrier with the protocols it speaks. ServerName is set for every
-// dial by WithHost.
+// Config returns the TLS configuration of one carrier with the protocols it speaks. ServerName is set for
+// every dial by WithHost.
 func (o TLSOptions) Config(protocols ...string) *tls.Config {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -41,7 +41,8 @@ func (o TLSOptions) Config(protocols ...string) *tls.Config {
 		ServerName:         o.ServerName,
 		NextProtos:         protocols,
 		ClientSessionCache: o.Sessions,
-		// The first records of a connection would be small, to help browsers paint; we want one frame in one record.
+		// The first records of a connection would be small, to help browsers paint; we want one frame in one
+		// record.
 		DynamicRecordSizingDisabled: true,
 	}
 	if len(o.Pins) > 0 {

@@ -46,8 +46,8 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 // ErrCipher says that a cipher is not one of the supported ones.
 var ErrCipher = errors.New("unknown cipher")
 
-// ParseCipher returns the cipher of that name. Case does not matter, and the names with AEAD_ and underscores that
-// some tools write are accepted too.
+// ParseCipher returns the cipher of that name. Case does not matter, and the names with AEAD_ and underscores
+// that some tools write are accepted too.
 func ParseCipher(name string) (Cipher, error) {
 	plain := strings.ReplaceAll(strings.TrimPrefix(strings.ToLower(name), "aead_"), "_", "-")
 	if plain == "chacha20-poly1305" {
@@ -111,8 +111,8 @@ func (k *Key) session(salt []byte) (cipher.AEAD, error) {
 // subkeyInfo is the info of the derivation.
 const subkeyInfo = "ss-subkey"
 
-// hkdfSHA1 is HKDF (RFC 5869) with SHA-1, for the two blocks at most that a subkey needs. A packet needs one each, and
-// the standard library's takes several times as long and eighteen allocations.
+// hkdfSHA1 is HKDF (RFC 5869) with SHA-1, for the two blocks at most that a subkey needs. A packet needs one
+// each, and the standard library's takes several times as long and eighteen allocations.
 func hkdfSHA1(subkey, master, salt []byte) {
 	pseudo := hmacSHA1(salt, master)
 	var msg [sha1.Size + len(subkeyInfo) + 1]byte

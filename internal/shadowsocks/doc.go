@@ -2,6 +2,6 @@
 // stream and any packet connection.
 //
 // [StreamDialer] turns an endpoint that reaches the server into a dialer that reaches any target, and
-// [PacketListener] does the same for datagrams. The protocol has no connect acknowledgement: a dial succeeds when the
-// server is reached, and that the target cannot be is seen only later, as [ErrNoAnswer].
+// [PacketListener] does the same for datagrams. The protocol has no connect acknowledgement: a dial succeeds
+// when the server is reached, and that the target cannot be is seen only later, as [ErrNoAnswer].
 package shadowsocks

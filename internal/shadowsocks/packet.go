@@ -23,8 +23,8 @@ const packetRoom = 64
 type PacketListener struct {
 	Endpoint transport.PacketEndpoint
 	Key      *Key
-	// OnBadPacket, if set, is told of every packet from the server that was dropped because it does not open or
-	// names no source.
+	// OnBadPacket, if set, is told of every packet from the server that was dropped because it does not open
+	// or names no source.
 	OnBadPacket func(err error)
 }
 
@@ -45,8 +45,8 @@ func (l *PacketListener) ListenPacket(ctx context.Context) (net.PacketConn, erro
 	return c, nil
 }
 
-// packetConn is one association with the server. Every packet has a salt and a key of its own, so packets may be
-// written concurrently; they are read by one goroutine at a time.
+// packetConn is one association with the server. Every packet has a salt and a key of its own, so packets may
+// be written concurrently; they are read by one goroutine at a time.
 type packetConn struct {
 	conn    net.Conn
 	inPlace transport.HeadroomWriter // conn, where it takes messages in place; else nil
@@ -127,8 +127,8 @@ func (c *packetConn) WaitRead() error {
 	return nil
 }
 
-// ReadFrom implements net.PacketConn. What does not open is dropped: a damaged datagram says nothing about the
-// connection that carried it. What does not fit p is cut, as net.UDPConn does.
+// ReadFrom implements net.PacketConn. What does not open is dropped: a damaged datagram says nothing about
+// the connection that carried it. What does not fit p is cut, as net.UDPConn does.
 func (c *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		if err := c.WaitRead(); err != nil {

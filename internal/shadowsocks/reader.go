@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// leaveTime is how long after an end without an answer the server may take to hang up altogether, by which a
-	// target that refused is told from one that only ended its half first.
+	// leaveTime is how long after an end without an answer the server may take to hang up altogether, by
+	// which a target that refused is told from one that only ended its half first.
 	leaveTime = 100 * time.Millisecond
-	// drainTime is the age from which an end without an answer looks like a server that drained a stream it could not
-	// decrypt, and not like a target that refused. Outline's server drains for up to a minute.
+	// drainTime is the age from which an end without an answer looks like a server that drained a stream it
+	// could not decrypt, and not like a target that refused. Outline's server drains for up to a minute.
 	drainTime = 30 * time.Second
 )
 
@@ -41,8 +41,8 @@ type peerGone interface {
 // chunks holds buffers for chunks that do not fit the caller's.
 var chunks = sync.Pool{New: func() any { return new([maxChunk + tagSize]byte) }}
 
-// reader opens what comes from the server. It keeps its place when a deadline interrupts it. Only one goroutine may
-// use it.
+// reader opens what comes from the server. It keeps its place when a deadline interrupts it. Only one
+// goroutine may use it.
 type reader struct {
 	src      transport.StreamConn
 	key      *Key
@@ -126,8 +126,8 @@ func (r *reader) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readChunk opens the current chunk in p where it fits. Otherwise it opens it in a buffer of ours, leaves it in rest
-// and returns 0.
+// readChunk opens the current chunk in p where it fits. Otherwise it opens it in a buffer of ours, leaves it
+// in rest and returns 0.
 func (r *reader) readChunk(p []byte) (int, error) {
 	sealed := p
 	if r.own != nil || len(p) < r.size {
@@ -192,8 +192,8 @@ func (r *reader) stop(err error) error {
 	return err
 }
 
-// endHere returns what the clean end of the stream below means: io.EOF between chunks, an error inside one, and
-// without any answer it depends on whether the server only ended its half.
+// endHere returns what the clean end of the stream below means: io.EOF between chunks, an error inside one,
+// and without any answer it depends on whether the server only ended its half.
 func (r *reader) endHere() error {
 	switch {
 	case r.size > 0 || r.headLen > 0 || r.saltLen > 0 && r.open.aead == nil:

@@ -32,8 +32,8 @@ func (c *counter) next() {
 	}
 }
 
-// sealChunk seals the n bytes of payload at buf[lengthSize:] in place, with the length in front and the tag behind:
-// buf becomes the chunk, of lengthSize+n+tagSize bytes.
+// sealChunk seals the n bytes of payload at buf[lengthSize:] in place, with the length in front and the tag
+// behind: buf becomes the chunk, of lengthSize+n+tagSize bytes.
 func (c *counter) sealChunk(buf []byte, n int) {
 	binary.BigEndian.PutUint16(buf, uint16(n))
 	c.aead.Seal(buf[:0], c.nonce[:], buf[:2], nil)

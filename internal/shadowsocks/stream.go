@@ -11,9 +11,9 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// firstWait is how long a new stream waits for the client's first bytes, to send them together with the salt and
-// the target: one message instead of two, and nothing about its length tells what it holds. Clients of protocols in
-// which the server speaks first pay it once.
+// firstWait is how long a new stream waits for the client's first bytes, to send them together with the salt
+// and the target: one message instead of two, and nothing about its length tells what it holds. Clients of
+// protocols in which the server speaks first pay it once.
 const firstWait = 10 * time.Millisecond
 
 // StreamDialer reaches any target through the server behind an endpoint.

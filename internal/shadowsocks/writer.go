@@ -62,7 +62,8 @@ func (w *writer) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// writeInPlace seals and writes buf[front:len(buf)-back], after the salt and the target if they are still to go.
+// writeInPlace seals and writes buf[front:len(buf)-back], after the salt and the target if they are still to
+// go.
 func (w *writer) writeInPlace(buf []byte, front, back int) error {
 	n := len(buf) - front - back
 	if n <= 0 {

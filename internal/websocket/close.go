@@ -29,8 +29,8 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("websocket closed by the peer with code %d: %q", e.Code, e.Reason)
 }
 
-// parseClose returns what the payload of a Close frame means to the reader: io.EOF for a clean end, a *CloseError,
-// or a protocol error.
+// parseClose returns what the payload of a Close frame means to the reader: io.EOF for a clean end, a
+// *CloseError, or a protocol error.
 func parseClose(p []byte) error {
 	if len(p) == 0 {
 		return io.EOF

@@ -16,8 +16,8 @@ const closePatience = time.Second
 type HalfClose uint8
 
 const (
-	// CloseFrame sends the Close frame at once: Outline's own servers pass it on to the target as the end of our
-	// half and go on answering.
+	// CloseFrame sends the Close frame at once: Outline's own servers pass it on to the target as the end of
+	// our half and go on answering.
 	CloseFrame HalfClose = iota
 	// Defer holds our Close frame until the peer's has come, for servers that cut the answer at ours.
 	Defer
@@ -70,8 +70,8 @@ func (c *conn) write(buf []byte, front, back int) error {
 	return nil
 }
 
-// control handles a control frame of the peer. It never writes to the carrier itself: the peer may read nothing
-// before we do.
+// control handles a control frame of the peer. It never writes to the carrier itself: the peer may read
+// nothing before we do.
 func (c *conn) control(op opcode, payload []byte) error {
 	c.alive.received()
 	switch op {
@@ -85,8 +85,8 @@ func (c *conn) control(op opcode, payload []byte) error {
 	return nil
 }
 
-// answer sends a pong from a goroutine of its own. Only the latest ping need be answered (RFC 6455, section 5.5.3),
-// so a flood of pings costs one goroutine and one payload.
+// answer sends a pong from a goroutine of its own. Only the latest ping need be answered (RFC 6455, section
+// 5.5.3), so a flood of pings costs one goroutine and one payload.
 func (c *conn) answer(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,8 @@ func (c *conn) ping() bool {
 	return done && err == nil
 }
 
-// why returns the reason for which we gave the carrier up, where there is one, instead of err, its consequence.
+// why returns the reason for which we gave the carrier up, where there is one, instead of err, its
+// consequence.
 func (c *conn) why(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +156,8 @@ func (c *conn) sendClose() error {
 	return c.why(err)
 }
 
-// Close sends a Close frame where none went out yet, closes the carrier and waits for what this connection runs.
+// Close sends a Close frame where none went out yet, closes the carrier and waits for what this connection
+// runs.
 func (c *conn) Close() error {
 	return c.end(func() error {
 		// A writer that is stuck holds the lock, and then the end is not clean anyway.
@@ -208,6 +210,6 @@ func (c *conn) SetDeadline(t time.Time) error { return c.carrier.SetDeadline(t) 
 // SetReadDeadline implements net.Conn. A read that ran into it can be repeated.
 func (c *conn) SetReadDeadline(t time.Time) error { return c.carrier.SetReadDeadline(t) }
 
-// SetWriteDeadline implements net.Conn. A write that ran into it may have cut a frame short, so nothing can be
-// written after it.
+// SetWriteDeadline implements net.Conn. A write that ran into it may have cut a frame short, so nothing can
+// be written after it.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.carrier.SetWriteDeadline(t) }

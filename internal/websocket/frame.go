@@ -60,8 +60,8 @@ func headerLen(b [2]byte) int {
 	return 2
 }
 
-// parseHeader parses a complete header (section 5.2). Lengths that are not in their shortest form are accepted, as
-// most implementations do; there is no harm in them.
+// parseHeader parses a complete header (section 5.2). Lengths that are not in their shortest form are
+// accepted, as most implementations do; there is no harm in them.
 func parseHeader(b []byte) (frameHeader, error) {
 	h := frameHeader{fin: b[0]&finBit != 0, op: opcode(b[0] & 0x0f), length: int64(b[1] & 0x7f)}
 	switch {

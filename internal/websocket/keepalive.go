@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Defaults of the keep-alive. Proxies cut tunnels that are idle for 60 s (nginx) or 100 s (Cloudflare), and Outline's
-// server never pings.
+// Defaults of the keep-alive. Proxies cut tunnels that are idle for 60 s (nginx) or 100 s (Cloudflare), and
+// Outline's server never pings.
 const (
 	defaultPingAfter = 30 * time.Second
 	defaultPongLimit = 10 * time.Second
@@ -17,17 +17,17 @@ const (
 	firstPingAfter = 5 * time.Second
 	// jitter is the part of an interval by which it varies, so that connections do not ping in step.
 	jitter = 0.1
-	// maxUnanswered is how much we may have sent since we last heard from the peer for a missing pong to count. A peer
-	// whose target takes no more stops reading and so answers no ping; that is back-pressure, not death. This much
-	// fits into the buffers between.
+	// maxUnanswered is how much we may have sent since we last heard from the peer for a missing pong to
+	// count. A peer whose target takes no more stops reading and so answers no ping; that is back-pressure,
+	// not death. This much fits into the buffers between.
 	maxUnanswered = 16 << 10
 )
 
 // ErrPingTimeout says that the peer answered neither data nor a ping.
 var ErrPingTimeout = errors.New("websocket peer does not answer pings")
 
-// keepalive pings a silent peer and gives it up when no answer comes. Data and pongs count alike. It costs a few
-// atomic operations a frame and no timer call.
+// keepalive pings a silent peer and gives it up when no answer comes. Data and pongs count alike. It costs a
+// few atomic operations a frame and no timer call.
 type keepalive struct {
 	pingAfter time.Duration // silence before a ping
 	pongLimit time.Duration // silence after one
@@ -66,8 +66,8 @@ func (k *keepalive) stop() {
 	}
 }
 
-// sent counts n bytes of data. The first ones shorten the wait, because a server that never answered anything is
-// more likely to be dead.
+// sent counts n bytes of data. The first ones shorten the wait, because a server that never answered anything
+// is more likely to be dead.
 func (k *keepalive) sent(n int) {
 	k.unanswered.Add(int64(n))
 	if k.begun.Load() || k.begun.Swap(true) {
@@ -94,7 +94,8 @@ func (k *keepalive) tick() {
 	}
 }
 
-// check looks at what happened since the last tick, pings if nothing did, and reports whether the peer may be alive.
+// check looks at what happened since the last tick, pings if nothing did, and reports whether the peer may be
+// alive.
 func (k *keepalive) check() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

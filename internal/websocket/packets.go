@@ -14,8 +14,8 @@ const maxMessage = 65535 + 32 + 259 + 16
 // packetFrame is the room for a datagram as Outline's server takes it (at most 4088 bytes) and its header.
 const packetFrame = 4096 + maxClientHeader
 
-// Packets is a WebSocket that carries one datagram a message: each Write is one message and each Read returns one.
-// A message that does not fit the buffer is dropped whole.
+// Packets is a WebSocket that carries one datagram a message: each Write is one message and each Read returns
+// one. A message that does not fit the buffer is dropped whole.
 type Packets struct {
 	conn
 	lost bool // part of the current message is gone, because a deadline interrupted the read
@@ -80,8 +80,8 @@ func (p *Packets) readPart(b []byte, n int) (int, error) {
 	return m, err
 }
 
-// Write implements net.Conn: p becomes one message, written with one call, because Outline's server loses messages
-// that share a TLS record.
+// Write implements net.Conn: p becomes one message, written with one call, because Outline's server loses
+// messages that share a TLS record.
 func (p *Packets) Write(b []byte) (int, error) {
 	front, back := p.Headroom().Front, p.out.room.Back
 	if len(b) > packetFrame-front-back {

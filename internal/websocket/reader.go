@@ -7,14 +7,16 @@ import (
 	"os"
 )
 
-// ErrNoClose says that the carrier ended although the peer had sent no Close frame: what arrived may be cut short.
+// ErrNoClose says that the carrier ended although the peer had sent no Close frame: what arrived may be cut
+// short.
 var ErrNoClose = fmt.Errorf("carrier ended without a close frame: %w", io.ErrUnexpectedEOF)
 
-// frameReader cuts the peer's bytes into frames. It reads exactly what it needs into the caller's buffer, so it
-// copies nothing, and it keeps its place when a deadline interrupts it. Only one goroutine may use it.
+// frameReader cuts the peer's bytes into frames. It reads exactly what it needs into the caller's buffer, so
+// it copies nothing, and it keeps its place when a deadline interrupts it. Only one goroutine may use it.
 type frameReader struct {
 	src io.Reader
-	// onControl is told every control frame; an error from it ends the reading. The payload is valid until it returns.
+	// onControl is told every control frame; an error from it ends the reading. The payload is valid until it
+	// returns.
 	onControl func(op opcode, payload []byte) error
 
 	head    [maxServerHeader]byte
@@ -30,8 +32,8 @@ type frameReader struct {
 	err       error // the end; it stays
 }
 
-// advance reads up to the start of the next data frame and answers control frames on the way. It must be called
-// with left == 0 and returns with left >= 0.
+// advance reads up to the start of the next data frame and answers control frames on the way. It must be
+// called with left == 0 and returns with left >= 0.
 func (r *frameReader) advance() error {
 	for r.err == nil {
 		if r.inControl {
@@ -125,7 +127,8 @@ func (r *frameReader) stop(err error) error {
 	return err
 }
 
-// closed reports whether the last thing read was a complete Close frame, which onControl turned into an error.
+// closed reports whether the last thing read was a complete Close frame, which onControl turned into an
+// error.
 func (r *frameReader) closed() bool {
 	return r.frame.op == opClose && !r.inControl && r.headLen == 0
 }

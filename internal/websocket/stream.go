@@ -11,9 +11,9 @@ import (
 
 // Stream is a WebSocket as a stream of bytes.
 //
-// CloseWrite sends a Close frame (or holds it, see HalfClose) and reading goes on. Read returns io.EOF after the
-// peer's clean Close frame, and writing goes on. Close after both is clean; Close before sends our Close frame and
-// does not wait for the peer's.
+// CloseWrite sends a Close frame (or holds it, see HalfClose) and reading goes on. Read returns io.EOF after
+// the peer's clean Close frame, and writing goes on. Close after both is clean; Close before sends our Close
+// frame and does not wait for the peer's.
 type Stream struct{ conn }
 
 var (
@@ -84,15 +84,15 @@ func (s *Stream) CloseWrite() error {
 // CloseRead implements transport.StreamConn. A WebSocket has no way to say it to the peer.
 func (s *Stream) CloseRead() error { return nil }
 
-// PeerGone reports, after Read returned io.EOF, whether the peer has left altogether instead of ending its half:
-// it watches the carrier for the given time. Only the goroutine that reads may call it.
+// PeerGone reports, after Read returned io.EOF, whether the peer has left altogether instead of ending its
+// half: it watches the carrier for the given time. Only the goroutine that reads may call it.
 func (s *Stream) PeerGone(within time.Duration) bool {
 	if err := s.carrier.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return true
 	}
 	var scrap [maxControl]byte
 	for {
-		_, err := s.carrier.Read(scrap[:]) // nothing that follows a Close frame means anything (section 5.5.1)
+		_, err := s.carrier.Read(scrap[:]) // what follows a Close frame means nothing (section 5.5.1)
 		if err == nil {
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 // errWriteClosed is what a write meets after our Close frame.
 var errWriteClosed = fmt.Errorf("write after the close frame: %w", net.ErrClosed)
 
-// frameWriter writes masked frames to the carrier, each with one call. Its mutex is held while the carrier takes a
-// frame, so frames never mix.
+// frameWriter writes masked frames to the carrier, each with one call. Its mutex is held while the carrier
+// takes a frame, so frames never mix.
 type frameWriter struct {
 	carrier transport.StreamConn
 	inPlace transport.HeadroomWriter // the carrier, where it takes frames in place; else nil
@@ -42,8 +42,8 @@ func (w *frameWriter) headroom() transport.Headroom {
 	}
 }
 
-// writeMessage writes buf[front:len(buf)-back] as one binary message and overwrites buf around and in it. An empty
-// message means EOF to Outline's server, so none is ever sent.
+// writeMessage writes buf[front:len(buf)-back] as one binary message and overwrites buf around and in it. An
+// empty message means EOF to Outline's server, so none is ever sent.
 func (w *frameWriter) writeMessage(buf []byte, front, back int) error {
 	if len(buf)-front-back <= 0 {
 		return nil
@@ -115,7 +115,8 @@ func (w *frameWriter) isClosed() bool {
 	return w.closed || w.err != nil
 }
 
-// maskKeys yields unpredictable masking keys (RFC 6455, section 5.3) and asks the system for several at a time.
+// maskKeys yields unpredictable masking keys (RFC 6455, section 5.3) and asks the system for several at a
+// time.
 type maskKeys struct {
 	block [8 * maskLen]byte
 	used  int

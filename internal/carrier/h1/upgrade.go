@@ -36,8 +36,8 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("server answered %d %s instead of 101%s", e.Code, http.StatusText(e.Code), hint)
 }
 
-// upgrade sends the opening handshake on rw and checks the answer (RFC 6455, section 4.1). rest is what came behind
-// the response in the same read.
+// upgrade sends the opening handshake on rw and checks the answer (RFC 6455, section 4.1). rest is what came
+// behind the response in the same read.
 func upgrade(rw io.ReadWriter, u *url.URL, header http.Header) (rest []byte, err error) {
 	var nonce [16]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
@@ -54,7 +54,8 @@ func upgrade(rw io.ReadWriter, u *url.URL, header http.Header) (rest []byte, err
 	return rest, checkResponse(response, key)
 }
 
-// request returns the request as it goes out: the target byte for byte as the user wrote it, without the flags.
+// request returns the request as it goes out: the target byte for byte as the user wrote it, without the
+// flags.
 func request(u *url.URL, key string, header http.Header) []byte {
 	host := u.Host
 	if h := header.Get("Host"); h != "" {
