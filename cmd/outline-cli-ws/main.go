@@ -1,5 +1,5 @@
-// Command outline-cli-ws lets applications reach the internet through Outline servers: it speaks SOCKS5 to them and
-// Shadowsocks over WebSocket to the servers.
+// Command outline-cli-ws lets applications reach the internet through Outline servers: it speaks SOCKS5 to
+// them and Shadowsocks over WebSocket to the servers.
 package main
 
 import (
@@ -83,8 +83,8 @@ Usage: outline-cli-ws [-c config.yaml]
 
 `
 
-// untilSignal returns a context that ends with the first signal, so that flows can finish. A second signal ends the
-// program at once.
+// untilSignal returns a context that ends with the first signal, so that flows can finish. A second signal
+// ends the program at once.
 func untilSignal() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -145,5 +145,6 @@ func version() string {
 			}
 		}
 	}
-	return fmt.Sprintf("outline-cli-ws %s%s %s %s/%s", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	return fmt.Sprintf("outline-cli-ws %s%s %s %s", v, revision, runtime.Version(), platform)
 }

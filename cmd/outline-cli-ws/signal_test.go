@@ -118,7 +118,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if _, err := conn.Write([]byte{5, 1, 0}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil { // the handshake is under way: it is waited for
+	// The handshake is under way after that, so a stop waits for it.
+	if _, err := io.ReadFull(conn, make([]byte, 2)); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

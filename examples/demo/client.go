@@ -24,7 +24,7 @@ type client struct {
 }
 
 func startClient(ctx context.Context, w *world) (*client, error) {
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,8 @@ func startClient(ctx context.Context, w *world) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := app.New(parsed, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	warnings := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
+	a, err := app.New(parsed, slog.New(warnings))
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +64,20 @@ func configText(addr string, w *world) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "  - name: server-%d\n    tcp_wss: %q\n    udp_wss: %q\n", i+1, s.StreamURL(), s.PacketURL())
-		fmt.Fprintf(&b, "    cipher: %s\n    secret: %q\n    tls: {ca_file: %q}\n", s.Cipher(), s.Secret(), ca)
+		fmt.Fprintf(&b, "  - name: server-%d\n", i+1)
+		fmt.Fprintf(&b, "    tcp_wss: %q\n    udp_wss: %q\n", s.StreamURL(), s.PacketURL())
+		fmt.Fprintf(&b, "    cipher: %s\n    secret: %q\n", s.Cipher(), s.Secret())
+		fmt.Fprintf(&b, "    tls: {ca_file: %q}\n", ca)
 	}
 	return b.String(), nil
 }
 
 // freeAddr returns the favourite address, or another where that one is taken.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", favourite)
+func freeAddr(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", favourite)
 	if err != nil {
-		l, err = net.Listen("tcp", "127.0.0.1:0")
+		l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	}
 	if err != nil {
 		return "", err

@@ -1,6 +1,6 @@
-// Command demo shows the program at work on one machine, without the internet: it starts three Outline servers, a web
-// page and a name server on loopback, runs the client in front of them, and fetches the page over TCP and resolves a
-// name over UDP through it.
+// Command demo shows the program at work on one machine, without the internet: it starts three Outline
+// servers, a web page and a name server on loopback, runs the client in front of them, and fetches the page
+// over TCP and resolves a name over UDP through it.
 //
 //	go run ./examples/demo          # stays until Ctrl-C
 //	go run ./examples/demo -once    # ends with status 0 if everything worked
@@ -26,13 +26,26 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout, *once); err != nil {
+	stay := untilDone
+	if *once {
+		stay = leave
+	}
+	if err := run(ctx, os.Stdout, stay); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, once bool) error {
+// leave and untilDone are what the demo does once everything was tried.
+func leave(context.Context, io.Writer, string) {}
+
+func untilDone(ctx context.Context, out io.Writer, proxy string) {
+	fmt.Fprintf(out, "\nTry it yourself:\n\n  curl -x socks5h://%s http://%s/\n\n", proxy, pageHost)
+	fmt.Fprintf(out, "Ctrl-C ends the demo.\n")
+	<-ctx.Done()
+}
+
+func run(ctx context.Context, out io.Writer, stay func(context.Context, io.Writer, string)) error {
 	w, err := startWorld()
 	if err != nil {
 		return err
@@ -43,7 +56,7 @@ func run(ctx context.Context, out io.Writer, once bool) error {
 		return err
 	}
 	defer c.stop()
-	fmt.Fprintf(out, "\nThree Outline servers are running on this machine, and the client in front of them.\n\n")
+	fmt.Fprintf(out, "\nThree Outline servers run on this machine, and the client in front of them.\n\n")
 	for _, s := range w.servers {
 		fmt.Fprintf(out, "  server   wss://%s  %s\n", s.Addr(), s.Cipher())
 	}
@@ -51,12 +64,7 @@ func run(ctx context.Context, out io.Writer, once bool) error {
 	if err := try(ctx, out, c.addr); err != nil {
 		return err
 	}
-	if once {
-		return nil
-	}
-	fmt.Fprintf(out, "\nTry it yourself:\n\n  curl -x socks5h://%s http://%s/\n\n", c.addr, pageHost)
-	fmt.Fprintf(out, "Ctrl-C ends the demo.\n")
-	<-ctx.Done()
+	stay(ctx, out, c.addr)
 	return nil
 }
 

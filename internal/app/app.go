@@ -32,8 +32,8 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	return &App{config: c, log: log, server: server}, nil
 }
 
-// Run listens and serves until ctx ends, then lets flows finish for up to 10 s and resets the rest. It fails when it
-// cannot listen on every address, and then on none.
+// Run listens and serves until ctx ends, then lets flows finish for up to 10 s and resets the rest. It fails
+// when it cannot listen on every address, and then on none.
 func (a *App) Run(ctx context.Context) error {
 	a.announce()
 	listeners, err := listenAll(ctx, a.config.Listen.SOCKS5)
@@ -44,7 +44,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	var serving sync.WaitGroup
 	for _, l := range listeners {
-		a.log.Info("listening", "inbound", "socks5", "addr", l.Addr().String())
+		a.log.InfoContext(ctx, "listening", "inbound", "socks5", "addr", l.Addr().String())
 		serving.Go(func() {
 			if err := a.server.Serve(serveCtx, l); err != nil {
 				fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
@@ -74,7 +74,7 @@ func (a *App) stop() {
 func (a *App) announce() {
 	c := a.config
 	for _, note := range c.Notes {
-		a.log.Info(note)
+		a.log.Info("note", "text", note)
 	}
 	if len(c.Deprecated) > 0 {
 		a.log.Warn("keys without a meaning any more", "keys", strings.Join(c.Deprecated, " "))

@@ -58,8 +58,8 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, error) {
 	return server, nil
 }
 
-// buildMembers makes the upstreams. One whose flags this build cannot follow is named in the log and fails its
-// dials; if there is no other, the program cannot do its job.
+// buildMembers makes the upstreams. One whose flags this build cannot follow is named in the log and fails
+// its dials; if there is no other, the program cannot do its job.
 func buildMembers(c *config.Config, sockets *dialer.Dialer, log *slog.Logger) ([]balancer.Member, error) {
 	var members []balancer.Member
 	usable := 0
@@ -154,15 +154,17 @@ func (b *upstreamBuilder) endpoint(raw config.URL, log *slog.Logger) (*carrier.E
 	if err != nil {
 		return nil, err
 	}
+	header := b.header(target.Origin)
 	e := &carrier.Endpoint{Target: target, Dialers: map[carrier.Mode]carrier.Dialer{
-		carrier.H1: &h1.Dialer{Net: b.sockets, TLS: b.tls.Config("http/1.1"), Header: b.header(target.Origin)},
+		carrier.H1: &h1.Dialer{Net: b.sockets, TLS: b.tls.Config("http/1.1"), Header: header},
 	}}
 	mode, err := e.Mode()
 	switch {
 	case err != nil:
 		log.Warn("upstream unusable", "err", err)
 	case mode != target.Modes[0]:
-		log.Info("carrier not available in this build", "carrier", target.Modes[0].String(), "using", mode.String())
+		log.Info("carrier not available in this build, using another",
+			"wanted", target.Modes[0].String(), "carrier", mode.String())
 	}
 	if err == nil {
 		b.usable++
@@ -181,4 +183,3 @@ func (b *upstreamBuilder) header(origin string) http.Header {
 	}
 	return header
 }
-

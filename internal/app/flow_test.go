@@ -74,16 +74,24 @@ func download(t *testing.T, c *client, target string) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
+	wantPattern(t, r.Body, size)
+}
+
+// wantPattern reads r to its end and wants n bytes of the pattern and a clean end.
+func wantPattern(t *testing.T, r io.Reader, n int64) {
+	t.Helper()
 	hash := sha256.New()
-	n, err := io.Copy(hash, r.Body)
-	if got := hex.EncodeToString(hash.Sum(nil)); err != nil || n != size || got != outlinetest.PatternSHA256(size) {
-		t.Errorf("download: %d bytes, hash %s, error %v; want %d and %s", n, got, err, size, outlinetest.PatternSHA256(size))
+	got, err := io.Copy(hash, r)
+	if err != nil || got != n || hex.EncodeToString(hash.Sum(nil)) != outlinetest.PatternSHA256(n) {
+		t.Errorf("read %d bytes with SHA-256 %x, error %v; want %d with %s",
+			got, hash.Sum(nil), err, n, outlinetest.PatternSHA256(n))
 	}
 }
 
 func upload(t *testing.T, c *client, target string) {
 	t.Helper()
-	r, err := webClient(t, c).Post("http://"+target+"/sha256", "application/octet-stream", outlinetest.Pattern(size))
+	pattern := outlinetest.Pattern(size)
+	r, err := webClient(t, c).Post("http://"+target+"/sha256", "application/octet-stream", pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +102,8 @@ func upload(t *testing.T, c *client, target string) {
 	}
 }
 
-// datagrams sends total bytes through a UDP association to an echo, waits for each to come back, and compares.
+// datagrams sends total bytes through a UDP association to an echo, waits for each to come back, and
+// compares.
 func datagrams(t *testing.T, c *client, target string, total int) {
 	t.Helper()
 	_, code, bound := request(t, c, 3, "0.0.0.0:0")
@@ -117,7 +126,8 @@ func datagrams(t *testing.T, c *client, target string, total int) {
 		n, _ := io.ReadFull(source, out)
 		datagram := append(bytes.Clone(header), out[:n]...)
 		got := exchange(t, conn, datagram, in)
-		if !bytes.Equal(got, datagram) { // the echo's answer comes from the target itself, so even the header is equal
+		// The answer's header names its source, which is the target, so all of it is equal.
+		if !bytes.Equal(got, datagram) {
 			t.Fatalf("datagram at %d came back as %d bytes, other than what was sent", sent, len(got))
 		}
 		sent += n
@@ -154,11 +164,7 @@ func TestAnswerAfterTheClientsEnd(t *testing.T) {
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	hash := sha256.New()
-	n, err := io.Copy(hash, conn)
-	if got := hex.EncodeToString(hash.Sum(nil)); err != nil || n != size || got != outlinetest.PatternSHA256(size) {
-		t.Errorf("answer: %d bytes, error %v, want %d and a clean end", n, err, size)
-	}
+	wantPattern(t, conn, size)
 	c.log.wait(t, "flow closed", fmt.Sprint("received=", size))
 }
 
@@ -180,7 +186,7 @@ func TestUploadAfterTheServersEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			up, err := greeter.Upload(t.Context())
-			if err != nil || up.Err != nil || up.Size != size || up.SHA256 != outlinetest.PatternSHA256(size) {
+			if err != nil || up.Err != nil || up.SHA256 != outlinetest.PatternSHA256(size) {
 				t.Errorf("upload = %+v, %v; want %d bytes and a clean end", up, err, size)
 			}
 		})
@@ -193,9 +199,9 @@ func TestBrokenAnswersAreResets(t *testing.T) {
 		name  string
 		fault outlinetest.Fault
 	}{
-		{"TCP ends in the middle of a chunk", outlinetest.Fault{End: outlinetest.EndCut, After: 100_000}},
-		{"TCP is reset in the middle of a chunk", outlinetest.Fault{End: outlinetest.EndReset, After: 100_000}},
-		{"TLS ends between chunks without a Close frame", outlinetest.Fault{End: outlinetest.EndFIN, After: 100_000}},
+		{"FIN in the middle of a chunk", outlinetest.Fault{End: outlinetest.EndCut, After: 100_000}},
+		{"RST in the middle of a chunk", outlinetest.Fault{End: outlinetest.EndReset, After: 100_000}},
+		{"TLS ends without a Close frame", outlinetest.Fault{End: outlinetest.EndFIN, After: 100_000}},
 		{"Close frame 1011", outlinetest.Fault{End: outlinetest.EndCode, Code: 1011, After: 100_000}},
 		{"masked frame", outlinetest.Fault{Framing: outlinetest.Masked}},
 		{"text message", outlinetest.Fault{Framing: outlinetest.Text}},
@@ -233,11 +239,7 @@ func TestOddFramesAreFine(t *testing.T) {
 			c := startClient(t, "127.0.0.1:0", "upstreams:\n"+entry(t, s))
 			target, err := outlinetest.StartGreeter("", tt.size)
 			conn := connect(t, c, startTarget(t, target, err).Addr())
-			hash := sha256.New()
-			n, err := io.Copy(hash, conn)
-			if got := hex.EncodeToString(hash.Sum(nil)); err != nil || got != outlinetest.PatternSHA256(tt.size) {
-				t.Errorf("answer: %d bytes, error %v, want %d and a clean end", n, err, tt.size)
-			}
+			wantPattern(t, conn, tt.size)
 		})
 	}
 }

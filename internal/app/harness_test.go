@@ -151,8 +151,8 @@ type client struct {
 	stop func() error
 }
 
-// startClient writes a configuration file, runs the program on it and stops it when the test ends. Whatever the
-// test does, no log line may show a secret.
+// startClient writes a configuration file, runs the program on it and stops it when the test ends. Whatever
+// the test does, no log line may show a secret.
 func startClient(t *testing.T, listen, rest string) *client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yaml")

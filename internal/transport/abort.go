@@ -10,12 +10,13 @@ var ErrNotAllowed = errors.New("not allowed by a rule")
 
 // Aborter is a connection that can end so that its peer sees a failure.
 type Aborter interface {
-	// Abort closes the connection without the signs of a clean end: a reset on TCP, no Close frame on a WebSocket.
+	// Abort closes the connection without the signs of a clean end: a reset on TCP, no Close frame on a
+	// WebSocket.
 	Abort() error
 }
 
-// Abort closes c so that its peer sees a failure where c can express one. A broken flow ends this way, because a
-// clean end would make what arrived look complete.
+// Abort closes c so that its peer sees a failure where c can express one. A broken flow ends this way,
+// because a clean end would make what arrived look complete.
 func Abort(c net.Conn) error {
 	switch c := c.(type) {
 	case Aborter:

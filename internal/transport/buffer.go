@@ -1,7 +1,7 @@
 package transport
 
-// RecordSize is the largest plaintext of one TLS record (RFC 8446, section 5.1). A wire unit of exactly this size
-// costs one record and one system call; one byte more costs two.
+// RecordSize is the largest plaintext of one TLS record (RFC 8446, section 5.1). A wire unit of exactly this
+// size costs one record and one system call; one byte more costs two.
 const RecordSize = 16384
 
 // Headroom is what a writer overwrites around a payload that is given to it in place.
@@ -11,19 +11,20 @@ type Headroom struct {
 	Max   int // the largest payload that still makes one wire unit
 }
 
-// HeadroomWriter is a stream that puts its header in front of the payload, in the caller's buffer, and hands the
-// whole to the layer below without a copy.
+// HeadroomWriter is a stream that puts its header in front of the payload, in the caller's buffer, and hands
+// the whole to the layer below without a copy.
 type HeadroomWriter interface {
 	// Headroom is constant for the life of the stream.
 	Headroom() Headroom
-	// WriteHeadroom writes the payload buf[front:len(buf)-back], where front and back are at least the Headroom's.
-	// The caller's buffer is overwritten, payload included, and is the caller's again on return.
+	// WriteHeadroom writes the payload buf[front:len(buf)-back], where front and back are at least the
+	// Headroom's. The caller's buffer is overwritten, payload included, and is the caller's again on return.
 	WriteHeadroom(buf []byte, front, back int) error
 }
 
-// WaitReader is a reader that can wait for data without a buffer to put it in, so that an idle flow holds none.
+// WaitReader is a reader that can wait for data without a buffer to put it in, so that an idle flow holds
+// none.
 type WaitReader interface {
-	// WaitRead blocks until Read would return without waiting for the peer to begin, or returns the error that Read
-	// would. It may have to read ahead, so only the goroutine that reads may call it.
+	// WaitRead blocks until Read would return without waiting for the peer to begin, or returns the error
+	// that Read would. It may have to read ahead, so only the goroutine that reads may call it.
 	WaitRead() error
 }

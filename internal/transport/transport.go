@@ -7,9 +7,9 @@ import (
 
 // StreamConn is a reliable byte stream whose two halves end apart.
 //
-// Read returns io.EOF only when the peer ended its half on purpose; a stream that broke returns another error, so
-// that a truncated transfer never looks complete. All methods may be called concurrently, except Read with Read
-// and Write with Write.
+// Read returns io.EOF only when the peer ended its half on purpose; a stream that broke returns another
+// error, so that a truncated transfer never looks complete. All methods may be called concurrently, except
+// Read with Read and Write with Write.
 type StreamConn interface {
 	net.Conn
 	// CloseRead tells the stream that nobody will read any more.
@@ -33,7 +33,8 @@ type StreamEndpoint interface {
 
 // PacketEndpoint opens packet connections to one fixed place.
 type PacketEndpoint interface {
-	// ConnectPacket returns a connection on which each Read and Write is one datagram. ctx bounds the opening only.
+	// ConnectPacket returns a connection on which each Read and Write is one datagram. ctx bounds the opening
+	// only.
 	ConnectPacket(ctx context.Context) (net.Conn, error)
 }
 
