@@ -50,6 +50,12 @@ func (p Programs) StartClient(t *testing.T, host netip.Addr, server *Server, ext
 		t.Fatal(err)
 	}
 	process := StartProcess(t, exec.Command(p.Client, "-c", path))
+	t.Cleanup(func() {
+		process.Stop(t)
+		if code := process.ExitCode(); code != 0 {
+			t.Errorf("the client ended with status %d after SIGTERM, want 0", code)
+		}
+	})
 	process.WaitServing(t, socks)
 	return Client{process, socks}
 }
