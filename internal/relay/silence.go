@@ -21,6 +21,8 @@ type silence struct {
 	last  int64
 	since time.Time // when last was first seen
 	over  bool
+
+	ticks sync.WaitGroup // timers that are set, and calls of tick
 }
 
 // setLimit starts the wait anew under another limit.
@@ -30,17 +32,24 @@ func (s *silence) setLimit(limit time.Duration) {
 	if s.over {
 		return
 	}
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
+	s.disarm()
 	s.limit, s.last, s.since = limit, s.moved(), time.Now()
 	if limit > 0 {
+		s.ticks.Add(1)
 		s.timer = time.AfterFunc(limit/ticksPerLimit, s.tick)
 	}
 }
 
+// disarm removes the timer. The caller holds mu.
+func (s *silence) disarm() {
+	if s.timer != nil && s.timer.Stop() {
+		s.ticks.Done()
+	}
+	s.timer = nil
+}
+
 func (s *silence) tick() {
+	defer s.ticks.Done()
 	if s.check() {
 		s.expired()
 	}
@@ -61,18 +70,19 @@ func (s *silence) check() bool {
 		s.over = true
 		return true
 	}
-	s.timer.Reset(s.limit / ticksPerLimit)
+	if !s.timer.Reset(s.limit / ticksPerLimit) { // true if setLimit set it while this tick waited for mu
+		s.ticks.Add(1)
+	}
 	return false
 }
 
-// stop ends the wait; expired is not called after it.
+// stop ends the wait. A call of expired in progress is waited for, and none follows.
 func (s *silence) stop() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.over = true
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	s.disarm()
+	s.mu.Unlock()
+	s.ticks.Wait()
 }
 
 // counters are the bytes of a flow, written by its two directions.

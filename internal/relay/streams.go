@@ -2,10 +2,8 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -36,20 +34,36 @@ type Result struct {
 
 // Streams relays between client and target until both halves have ended, then closes both. A half that ends
 // passes on as CloseWrite while the other half goes on. When something breaks, the silence exceeds its limit or
-// ctx ends, both are aborted, so that neither side takes what it got for complete.
+// ctx ends, both are aborted, so that neither side takes what it got for complete. Nothing of the flow runs any
+// more when Streams returns.
 func Streams(ctx context.Context, client, target transport.StreamConn, l Limits) Result {
 	f := &flow{client: client, target: target, limits: l}
 	f.silence = silence{moved: f.bytes.moved, expired: func() { f.fail(ErrSilent) }}
 	f.silence.setLimit(l.Idle)
-	defer f.silence.stop()
-	stop := context.AfterFunc(ctx, func() { f.fail(context.Cause(ctx)) })
-	defer stop()
+	revoke := whenDone(ctx, func() { f.fail(context.Cause(ctx)) })
 
 	var sending sync.WaitGroup
 	sending.Go(f.send)
 	f.receive()
 	sending.Wait()
+	revoke()
+	f.silence.stop()
 	return f.finish()
+}
+
+// whenDone calls f when ctx ends. revoke takes that back, or waits for f if it was called.
+func whenDone(ctx context.Context, f func()) (revoke func()) {
+	var running sync.WaitGroup
+	running.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer running.Done()
+		f()
+	})
+	return func() {
+		if !stop() {
+			running.Wait()
+		}
+	}
 }
 
 // flow is one conversation. Two goroutines serve it, one a direction.
@@ -61,36 +75,47 @@ type flow struct {
 
 	mu    sync.Mutex
 	err   error // the first failure
-	ended int   // halves that ended
+	ended int   // halves that ended cleanly
 }
 
 // send carries the client's bytes to the target. When the target's side breaks, the other half may still hold the
 // answer that explains it, so the flow has a moment to deliver that.
 func (f *flow) send() {
-	err := copyStream(f.target, f.client, &f.bytes.sent)
-	if _, ok := errors.AsType[*writeError](err); ok {
-		f.note(fmt.Errorf("write to target: %w", err))
-		_ = f.target.SetReadDeadline(time.Now().Add(lastWords)) // fails on a closed stream, which needs none
-		return
+	readErr, writeErr := copyStream(f.target, f.client, &f.bytes.sent)
+	if readErr == nil && writeErr == nil {
+		writeErr = f.target.CloseWrite()
 	}
-	f.end(err, "read from client")
+	switch {
+	case readErr != nil:
+		f.fail(fmt.Errorf("read from client: %w", readErr))
+	case writeErr != nil:
+		f.note(fmt.Errorf("write to target: %w", writeErr))
+		soon := time.Now().Add(lastWords)
+		_ = f.target.SetReadDeadline(soon) // these fail on a closed stream, which needs none
+		_ = f.client.SetWriteDeadline(soon)
+	default:
+		f.end()
+	}
 }
 
+// receive carries the target's bytes to the client. Behind a broken upload not even a complete answer ends cleanly.
 func (f *flow) receive() {
-	err := copyStream(f.client, f.target, &f.bytes.received)
-	if _, ok := errors.AsType[*writeError](err); ok {
-		f.end(err, "write to client")
-		return
+	readErr, writeErr := copyStream(f.client, f.target, &f.bytes.received)
+	if readErr == nil && writeErr == nil && f.failure() == nil {
+		writeErr = f.client.CloseWrite()
 	}
-	f.end(err, "read from target")
+	switch {
+	case readErr != nil:
+		f.fail(fmt.Errorf("read from target: %w", readErr))
+	case writeErr != nil:
+		f.fail(fmt.Errorf("write to client: %w", writeErr))
+	default:
+		f.end()
+	}
 }
 
-// end records how a half ended: cleanly, which starts the half-open limit, or by a failure, which ends the flow.
-func (f *flow) end(err error, doing string) {
-	if err != nil {
-		f.fail(fmt.Errorf("%s: %w", doing, err))
-		return
-	}
+// end counts a half that ended; after the first the half-open limit is in force.
+func (f *flow) end() {
 	f.mu.Lock()
 	f.ended++
 	half := f.ended == 1
@@ -109,6 +134,12 @@ func (f *flow) note(err error) {
 	}
 }
 
+func (f *flow) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
 // fail ends both directions with a reset.
 func (f *flow) fail(err error) {
 	f.note(err)
@@ -116,11 +147,9 @@ func (f *flow) fail(err error) {
 	_ = transport.Abort(f.client)
 }
 
-// finish closes both sides once both directions are done.
+// finish closes both sides once both directions are done and nobody fails the flow any more.
 func (f *flow) finish() Result {
-	f.mu.Lock()
-	err := f.err
-	f.mu.Unlock()
+	err := f.failure()
 	if err == nil {
 		// Both halves ended before; what Close could still report changes nothing for either side.
 		_ = f.target.Close()
@@ -131,47 +160,34 @@ func (f *flow) finish() Result {
 	return Result{Sent: f.bytes.sent.Load(), Received: f.bytes.received.Load(), Err: err}
 }
 
-// writeError marks an error of the destination, to tell it from one of the source.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }
-
-// copyStream moves everything from src to dst, counts it, and passes EOF on as CloseWrite. It allocates nothing
-// per chunk.
-func copyStream(dst, src transport.StreamConn, count *atomic.Int64) error {
+// copyStream moves everything from src to dst and counts what dst took. Both errors are nil after src's clean end.
+// It allocates nothing per chunk.
+func copyStream(dst, src transport.StreamConn, count *atomic.Int64) (readErr, writeErr error) {
 	write, room := newSink(dst)
 	from := newSource(src)
 	for {
 		buf, n, err := from.next(room)
 		if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
-			return closeWrite(dst)
+			return nil, nil
 		}
 		if err != nil {
-			return err
+			return err, nil
 		}
-		count.Add(int64(n))
 		err = write(buf, n)
 		buffers.Put(buf)
 		if err != nil {
-			return &writeError{err}
+			return nil, err
 		}
+		count.Add(int64(n))
 	}
-}
-
-// closeWrite passes EOF on. A destination that is gone already has nothing to learn.
-func closeWrite(dst transport.StreamConn) error {
-	if err := dst.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return &writeError{err}
-	}
-	return nil
 }
 
 // newSink returns how dst takes n bytes that stand in a buffer from room.Front on.
 func newSink(dst transport.StreamConn) (write func(buf *buffer, n int) error, room transport.Headroom) {
 	if h, ok := dst.(transport.HeadroomWriter); ok {
 		room = h.Headroom()
-		if room.Max > 0 && room.Front+room.Max+room.Back <= bufferSize {
+		room.Max = min(room.Max, bufferSize-room.Front-room.Back)
+		if room.Max > 0 {
 			return func(buf *buffer, n int) error {
 				return h.WriteHeadroom(buf[:room.Front+n+room.Back], room.Front, room.Back)
 			}, room
