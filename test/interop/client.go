@@ -15,17 +15,22 @@ type Programs struct {
 	Client, Caddy string
 }
 
-// Build builds the programs into dir.
+// Build builds the programs into dir. INTEROP_RACE=1 builds the client with the race detector, which makes it
+// end with a status of its own when it has found something.
 func Build(dir string) (Programs, error) {
 	p := Programs{Client: filepath.Join(dir, "outline-cli-ws"), Caddy: filepath.Join(dir, "caddy")}
-	if err := build(".", "./caddy", p.Caddy); err != nil {
+	if err := build(".", "./caddy", "-o", p.Caddy); err != nil {
 		return p, err
 	}
-	return p, build("../..", "./cmd/outline-cli-ws", p.Client)
+	flags := []string{"-o", p.Client}
+	if os.Getenv("INTEROP_RACE") == "1" {
+		flags = append(flags, "-race")
+	}
+	return p, build("../..", "./cmd/outline-cli-ws", flags...)
 }
 
-func build(module, pkg, output string) error {
-	cmd := exec.Command("go", "build", "-o", output, pkg)
+func build(module, pkg string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), pkg)...)
 	cmd.Dir = module
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
