@@ -1,0 +1,68 @@
+// Command bench measures what the program costs, as a process of its own between a load and a server that are other
+// processes: CPU seconds per gigabyte each way, and memory per idle flow. It prints one table.
+//
+//	go run ./test/bench [-size 1024] [-flows 1000]
+//
+// Compare figures of one run with each other only: machines are noisy.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"text/tabwriter"
+)
+
+// ciphers are those that the table compares.
+var ciphers = []string{"chacha20-ietf-poly1305", "aes-256-gcm"}
+
+func main() {
+	serve := flag.String("serve", "", "internal: be the server, with this `cipher`")
+	size := flag.Int64("size", 1024, "`MiB` to transfer each way")
+	flows := flag.Int("flows", 1000, "idle `flows` to hold")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, *size<<20, *flows, *serve)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, size int64, flows int, cipher string) error {
+	if cipher != "" {
+		return beServer(ctx, cipher)
+	}
+	folder, err := os.MkdirTemp("", "outline-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	binary, err := build(ctx, folder)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "carrier\tcipher\tup CPU s/GB\tMB/s\tdown CPU s/GB\tMB/s\tKiB per idle flow\tidle RSS MiB\t")
+	for _, cipher := range ciphers {
+		r, err := measure(ctx, binary, folder, cipher, load{size: size, flows: flows})
+		if err != nil {
+			return fmt.Errorf("%s: %w", cipher, err)
+		}
+		fmt.Fprintf(table, "h1\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t\n", cipher,
+			r.up.cpuPerGB, r.up.rate, r.down.cpuPerGB, r.down.rate, r.perFlow, r.idle)
+	}
+	return table.Flush()
+}
+
+// places is what the server tells about itself.
+type places struct {
+	Stream, CA         string
+	Source, Sink, Echo string // targets
+}
+
+func (p places) print() error { return json.NewEncoder(os.Stdout).Encode(p) }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
+)
+
+const secret = "bench"
+
+// endless is more than any run reads.
+const endless = 1 << 40
+
+// beServer is the other process: an Outline server and the targets behind it.
+func beServer(ctx context.Context, cipher string) error {
+	folder, err := os.MkdirTemp("", "outline-bench-ca-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	s, err := outlinetest.Start(outlinetest.Config{Cipher: cipher, Secret: secret})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	source, err := outlinetest.StartGreeter("", endless)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	sink, err := outlinetest.StartSink("", 1)
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	echo, err := outlinetest.StartEcho("")
+	if err != nil {
+		return err
+	}
+	defer echo.Close()
+	p := places{Stream: s.StreamURL(), Source: source.Addr(), Sink: sink.Addr(), Echo: echo.Addr()}
+	if p.CA, err = s.WriteCA(folder); err != nil {
+		return err
+	}
+	if err := p.print(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
