@@ -40,6 +40,7 @@ func (b *brokenReader) Read(p []byte) (int, error) {
 func (b *brokenReader) Write(p []byte) (int, error) { return len(p), nil }
 func (b *brokenReader) CloseWrite() error           { return nil }
 func (b *brokenReader) Abort() error                { return nil }
+func (b *brokenReader) Close() error                { return nil }
 
 // brokenWriter is a pipe on which every write fails.
 type brokenWriter struct {
