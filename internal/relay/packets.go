@@ -13,8 +13,9 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// After a failed dial the packets of an association are dropped for a while, so that a dead network costs no dial
-// per packet. The applications repeat them.
+// Between two dials of an association lies a pause, which doubles until an answer comes, so that neither a dead
+// network nor a server that closes every association costs a dial per packet. What a client sends meanwhile is
+// dropped; the applications repeat it.
 const (
 	firstPause = 500 * time.Millisecond
 	maxPause   = 8 * time.Second
@@ -27,7 +28,8 @@ type PacketOptions struct {
 
 // Packets relays the datagrams of one association until client fails or ctx ends. The upstream socket is opened
 // with the first packet and again with the first one after it broke, so an association outlives its upstream.
-// Packets that meet no upstream are dropped, as networks do. The caller closes client.
+// Packets that meet no upstream are dropped, as networks do. The caller closes client, whose deadlines are past
+// when Packets returns.
 //
 // client.ReadFrom returns a payload with the address of its target; client.WriteTo takes one with its source.
 func Packets(ctx context.Context, client net.PacketConn, up transport.PacketListener, o PacketOptions) Result {
@@ -36,17 +38,16 @@ func Packets(ctx context.Context, client net.PacketConn, up transport.PacketList
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &association{client: client, up: up, log: o.Logger}
-	stop := context.AfterFunc(ctx, func() {
-		_ = client.SetReadDeadline(time.Unix(1, 0))
-		a.drop(a.current.Load()) // a write may be waiting there
+	cut := whenDone(ctx, func() {
+		_ = client.SetDeadline(time.Unix(1, 0))
+		a.drop(a.current.Load())
 	})
 	err := a.send(ctx)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	stop()
 	cancel()
-	a.drop(a.current.Load())
+	cut()
 	a.receivers.Wait()
 	return Result{Sent: a.bytes.sent.Load(), Received: a.bytes.received.Load(), Err: err}
 }
@@ -61,11 +62,16 @@ type association struct {
 	current   atomic.Pointer[upstreamSocket] // nil before the first packet and after a failure
 	receivers sync.WaitGroup
 
-	pause    time.Duration // after the last failed dial
-	quietTil time.Time
+	// Of send's goroutine alone.
+	last     *upstreamSocket // the latest one opened, until its answer ended the pause
+	pause    time.Duration   // the latest one
+	quietTil time.Time       // its end
 }
 
-type upstreamSocket struct{ net.PacketConn }
+type upstreamSocket struct {
+	net.PacketConn
+	answered atomic.Bool
+}
 
 // send carries the client's packets until the client's socket fails.
 func (a *association) send(ctx context.Context) error {
@@ -107,20 +113,23 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	if sock := a.current.Load(); sock != nil {
 		return sock
 	}
+	if a.last != nil && a.last.answered.Load() {
+		a.last, a.pause, a.quietTil = nil, 0, time.Time{}
+	}
 	if time.Now().Before(a.quietTil) {
 		return nil
 	}
 	conn, err := a.up.ListenPacket(ctx)
+	a.pause = min(max(2*a.pause, firstPause), maxPause)
+	a.quietTil = time.Now().Add(a.pause)
 	if err != nil {
-		a.pause = min(max(2*a.pause, firstPause), maxPause)
-		a.quietTil = time.Now().Add(a.pause)
 		if ctx.Err() == nil {
 			a.log.Warn("udp upstream unreachable", "err", err)
 		}
 		return nil
 	}
-	a.pause = 0
-	sock := &upstreamSocket{conn}
+	sock := &upstreamSocket{PacketConn: conn}
+	a.last = sock
 	a.current.Store(sock)
 	if ctx.Err() != nil { // the end came while the socket was opened and did not see it
 		a.drop(sock)
@@ -150,6 +159,9 @@ func (a *association) receiveOne(sock *upstreamSocket) error {
 	n, source, err := sock.ReadFrom(buf[:])
 	if err != nil {
 		return err
+	}
+	if !sock.answered.Load() {
+		sock.answered.Store(true)
 	}
 	// A client that cannot take a packet loses it. One that is gone ends the association from its own side.
 	if _, err := a.client.WriteTo(buf[:n], source); err == nil {
