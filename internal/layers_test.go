@@ -29,6 +29,8 @@ var layers = map[string][]string{
 	"internal/websocket":               {"internal/transport"},
 	"internal/carrier":                 {"internal/transport"},
 	"internal/carrier/h1":              {"internal/transport", "internal/carrier"},
+	"internal/carrier/h2":              {"internal/transport", "internal/carrier"},
+	"internal/carrier/h3":              {"internal/transport", "internal/carrier"},
 	"internal/dialer":                  {"internal/transport"},
 	"internal/transport":               {},
 	"internal/transport/transporttest": {"internal/transport"},

@@ -4,36 +4,110 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// How long a mode has for itself before the next one starts too. HTTP/3 may meet a network that drops UDP
+// without a word; HTTP/2 shares its fate with HTTP/1.1 up to a quick and clear answer.
+const (
+	h3HeadStart = 250 * time.Millisecond
+	h2HeadStart = time.Second
+	// tryTime bounds an attempt that nobody waits for any more.
+	tryTime = 10 * time.Second
 )
 
 // ErrUnavailable says that this build has none of the modes that a target allows.
 var ErrUnavailable = fmt.Errorf("not available in this build: %w", errors.ErrUnsupported)
 
-// Endpoint reaches one target by the first of its modes that there is a dialer for.
+// Endpoint reaches one target by the best of its modes that works. Several modes race, each with a head start
+// before the next; what failed is remembered and tried again in the background, so that no flow waits for it.
+// A single mode is strict: it works or the dial fails.
 type Endpoint struct {
 	Target  Target
 	Dialers map[Mode]Dialer
+	Memory  *Memory      // shared by the endpoints of one server; nil is one of its own
+	Logger  *slog.Logger // nil logs nothing
+
+	once    sync.Once
+	workers sync.WaitGroup // attempts that nobody waits for
 }
 
 var _ transport.StreamEndpoint = (*Endpoint)(nil)
 
 // ConnectStream implements transport.StreamEndpoint.
 func (e *Endpoint) ConnectStream(ctx context.Context) (transport.StreamConn, error) {
-	mode, err := e.Mode()
-	if err != nil {
-		return nil, err
+	e.once.Do(e.fill)
+	modes := e.modes()
+	if len(modes) == 0 {
+		return nil, &Error{Mode: e.Target.Modes[0], Stage: StageConnect, Err: ErrUnavailable}
 	}
-	return e.Dialers[mode].DialCarrier(ctx, e.Target.URL)
+	if len(modes) == 1 {
+		return e.Dialers[modes[0]].DialCarrier(ctx, e.Target.URL)
+	}
+	p := e.Memory.plan(modes, time.Now())
+	for _, mode := range p.look {
+		e.workers.Go(func() { e.lookAgain(mode) })
+	}
+	r := race{endpoint: e, modes: slices.Concat(p.race, p.last), fresh: len(p.race)}
+	return r.run(ctx)
 }
 
-// Mode returns the mode in use, or ErrUnavailable.
-func (e *Endpoint) Mode() (Mode, error) {
+func (e *Endpoint) fill() {
+	if e.Memory == nil {
+		e.Memory = new(Memory)
+	}
+	if e.Logger == nil {
+		e.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// modes are those of the target that there is a dialer for.
+func (e *Endpoint) modes() []Mode {
+	var modes []Mode
 	for _, mode := range e.Target.Modes {
 		if _, ok := e.Dialers[mode]; ok {
-			return mode, nil
+			modes = append(modes, mode)
 		}
 	}
+	return modes
+}
+
+// Mode returns the best mode that this build has, or ErrUnavailable.
+func (e *Endpoint) Mode() (Mode, error) {
+	if modes := e.modes(); len(modes) > 0 {
+		return modes[0], nil
+	}
 	return 0, &Error{Mode: e.Target.Modes[0], Stage: StageConnect, Err: ErrUnavailable}
+}
+
+// Close waits for the attempts that nobody waits for; each is bounded.
+func (e *Endpoint) Close() error {
+	e.workers.Wait()
+	return nil
+}
+
+// lookAgain tries a mode whose term is over.
+func (e *Endpoint) lookAgain(mode Mode) {
+	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
+	defer cancel()
+	conn, err := e.Dialers[mode].DialCarrier(ctx, e.Target.URL)
+	if err != nil {
+		e.Memory.didNot(mode, time.Now())
+		return
+	}
+	_ = conn.Close() // the connection below stays and carries the next flow
+	e.Memory.worked(mode)
+	e.Logger.Info("carrier works again", "carrier", mode.String())
+}
+
+func headStart(mode Mode) time.Duration {
+	if mode == H3 {
+		return h3HeadStart
+	}
+	return h2HeadStart
 }

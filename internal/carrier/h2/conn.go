@@ -1,0 +1,279 @@
+package h2
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	// pingAfter is the silence after which a connection with streams is pinged, and pongLimit the silence
+	// after that by which it is dead.
+	pingAfter = 5 * time.Second
+	pongLimit = 5 * time.Second
+	// idlePingAfter is pingAfter of a connection without streams: often enough for every proxy in between.
+	idlePingAfter = 30 * time.Second
+)
+
+// Options are the choices of a connection. The zero value is usable.
+type Options struct {
+	Budget *Budget      // shared by the connections of the program; nil lets no window grow
+	Logger *slog.Logger // told of wire events at level debug; nil logs nothing
+}
+
+// Conn is one HTTP/2 connection. Its methods may be called concurrently.
+//
+//	open --GOAWAY--> draining --last stream ends--> closed
+//	open, draining --error, Close--> closed
+type Conn struct {
+	net    net.Conn // TLS
+	out    *output
+	budget *Budget
+	log    *slog.Logger
+	debug  bool
+
+	done    chan struct{} // closed when the connection ends
+	ready   chan struct{} // closed with the server's first SETTINGS
+	workers sync.WaitGroup
+
+	enc    *hpack.Encoder // used by whoever has out's turn
+	encBuf bytes.Buffer
+
+	mu       sync.Mutex
+	err      error // why the connection ended
+	peer     peerSettings
+	settled  bool // the server's first SETTINGS came
+	streams  map[uint32]*Stream
+	nextID   uint32
+	draining bool
+	sendLeft int64     // what we may still send
+	starved  []*Stream // wait for it, first come first served
+	recvLeft int64     // what the server may still send
+	recvOwed int64     // arrived and not credited yet
+	rtt      time.Duration
+	pingSent time.Time     // zero while no ping is out
+	heard    time.Time     // when the last frame came
+	idle     time.Time     // since when there are no streams
+	retired  chan struct{} // holds a token when a draining connection has lost its last stream
+
+	in reading // used by the reading goroutine alone
+}
+
+// NewConn starts HTTP/2 on a connection whose TLS handshake chose it. Open waits until it is usable. The Conn
+// owns c.
+func NewConn(c net.Conn, o Options) *Conn {
+	h := &Conn{
+		net:      c,
+		budget:   o.Budget,
+		log:      o.Logger,
+		done:     make(chan struct{}),
+		ready:    make(chan struct{}),
+		peer:     defaultSettings(),
+		streams:  make(map[uint32]*Stream),
+		nextID:   1,
+		sendLeft: defaultWindow,
+		recvLeft: connWindow,
+		heard:    time.Now(),
+		idle:     time.Now(),
+		retired:  make(chan struct{}, 1),
+	}
+	if h.budget == nil {
+		h.budget = NewBudget(0)
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.debug = h.log.Enabled(context.Background(), slog.LevelDebug)
+	h.out = newOutput(c, h.done)
+	h.enc = hpack.NewEncoder(&h.encBuf)
+	h.enc.SetMaxDynamicTableSize(0) // requests are few and hold secrets: nothing is worth remembering
+	h.in.init(h)
+	h.workers.Go(func() { h.fail(h.greet()) })
+	h.workers.Go(func() { h.fail(h.read()) })
+	h.workers.Go(h.watch)
+	return h
+}
+
+// greet sends our preface, SETTINGS and the connection's window in one write, a ping that measures the round
+// trip behind them, and then whatever the connection itself has to say.
+func (c *Conn) greet() error {
+	hello := appendOurSettings([]byte(preface), firstWindow)
+	hello = appendWindowUpdate(hello, 0, connWindow-defaultWindow)
+	if !c.out.begin(nil, nil) {
+		return errClosed
+	}
+	_, err := c.net.Write(hello)
+	c.out.end()
+	if err != nil {
+		return err
+	}
+	return c.out.serve()
+}
+
+// Ready waits until the server's SETTINGS are there and say that it takes WebSockets.
+func (c *Conn) Ready(ctx context.Context) error {
+	select {
+	case <-c.ready:
+	case <-c.done:
+		return c.reason()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.peer.connect {
+		return ErrNoConnect
+	}
+	return nil
+}
+
+// Usable reports whether another stream can be opened.
+func (c *Conn) Usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && !c.draining && c.nextID < maxWindow
+}
+
+// Load is the number of streams, and whether the server takes one more.
+func (c *Conn) Load() (streams int, room bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.streams), uint32(len(c.streams)) < c.peer.maxStreams //nolint:gosec // bounded by maxStreams
+}
+
+// IdleSince is when the last stream ended; the zero time while there are streams.
+func (c *Conn) IdleSince() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idle
+}
+
+// Ended reports whether the connection is over.
+func (c *Conn) Ended() bool { return isClosed(c.done) }
+
+// Close ends the connection with all its streams, and waits for its goroutines.
+func (c *Conn) Close() error {
+	c.fail(errClosed)
+	c.workers.Wait()
+	return nil
+}
+
+// reason is why the connection ended.
+func (c *Conn) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// fail ends the connection: the server is told why if it is to blame, and all streams break.
+func (c *Conn) fail(err error) {
+	if err == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	for _, s := range c.streams {
+		s.breakLocked(err)
+	}
+	close(c.done)
+	c.mu.Unlock()
+	if c.debug {
+		c.log.Debug("h2 connection ended", "err", err)
+	}
+	c.sayGoodbye(err)
+	_ = c.net.Close()
+}
+
+// sayGoodbye sends a GOAWAY where nobody is in the middle of a frame, and waits for no one.
+func (c *Conn) sayGoodbye(err error) {
+	code := CodeNo
+	if e, ok := errors.AsType[*connError](err); ok {
+		code = e.code
+	}
+	select {
+	case c.out.turn <- struct{}{}:
+	default:
+		return
+	}
+	defer c.out.end()
+	_ = c.net.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.net.Write(appendGoAway(nil, code))
+}
+
+// watch pings a silent connection and ends one that does not answer.
+func (c *Conn) watch() {
+	timer := time.NewTimer(pingAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-c.retired:
+			c.fail(errClosed)
+		case now := <-timer.C:
+			wait, err := c.check(now)
+			if err != nil {
+				c.fail(err)
+				return
+			}
+			timer.Reset(wait)
+		}
+	}
+}
+
+// check decides what a silent connection needs, and when to look again.
+func (c *Conn) check(now time.Time) (wait time.Duration, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	after := pingAfter
+	if len(c.streams) == 0 {
+		after = idlePingAfter
+	}
+	silence := now.Sub(c.heard)
+	switch {
+	case !c.pingSent.IsZero() && c.pingSent.After(c.heard):
+		if now.Sub(c.pingSent) >= pongLimit {
+			return 0, ErrPingTimeout
+		}
+		return pongLimit - now.Sub(c.pingSent), nil
+	case silence < after:
+		return min(after-silence, pingAfter), nil
+	}
+	return pongLimit, c.pingLocked(now)
+}
+
+// pingLocked sends a ping. The caller holds mu.
+func (c *Conn) pingLocked(now time.Time) error {
+	c.pingSent = now
+	return c.out.queue(func(b []byte) []byte { return appendPing(b, 0, [8]byte{'p'}) })
+}
+
+// forget drops a stream that is over. The caller holds mu.
+func (c *Conn) forget(s *Stream) {
+	if c.streams[s.id] != s {
+		return
+	}
+	delete(c.streams, s.id)
+	s.recv.release(c.budget)
+	if len(c.streams) == 0 {
+		c.idle = time.Now()
+		c.retireLocked()
+	}
+}
+
+// retireLocked has a draining connection without streams ended. The caller holds mu.
+func (c *Conn) retireLocked() {
+	if c.draining && len(c.streams) == 0 {
+		signal(c.retired)
+	}
+}
