@@ -34,8 +34,11 @@ var (
 	_ transport.PacketListener = (*Ordered)(nil)
 )
 
-// NewOrdered returns a balancer over members in the order of preference.
+// NewOrdered returns a balancer over members in the order of preference. Without a log it logs nothing.
 func NewOrdered(members []Member, cooldown time.Duration, log *slog.Logger) *Ordered {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	o := &Ordered{
 		streams: group[transport.StreamDialer]{proto: "tcp", cooldown: cooldown, log: log},
 		packets: group[transport.PacketListener]{proto: "udp", cooldown: cooldown, log: log},
