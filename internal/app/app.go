@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -21,15 +22,16 @@ type App struct {
 	config *config.Config
 	log    *slog.Logger
 	server *socks5.Server
+	close  []io.Closer // once the server is shut down
 }
 
 // New builds the program and opens nothing.
 func New(c *config.Config, log *slog.Logger) (*App, error) {
-	server, err := build(c, log)
+	server, closers, err := build(c, log)
 	if err != nil {
 		return nil, err
 	}
-	return &App{config: c, log: log, server: server}, nil
+	return &App{config: c, log: log, server: server, close: closers}, nil
 }
 
 // Run listens and serves until ctx ends, then lets flows finish for up to 10 s and resets the rest. It fails
@@ -66,6 +68,9 @@ func (a *App) stop() {
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.Warn("flows cut", "err", err)
+	}
+	for _, c := range a.close {
+		_ = c.Close() // nobody uses it any more
 	}
 	a.log.Info("stopped")
 }

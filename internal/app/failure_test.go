@@ -197,5 +197,5 @@ func TestFlagsStayHere(t *testing.T) {
 	if r.Host != "front.example" || origin != "https://app.example" || extra != "yes" {
 		t.Errorf("request head = %q", r.Head)
 	}
-	c.log.wait(t, "carrier not available in this build, using another", "wanted=h2")
+	c.log.wait(t, "stepped down", "carrier=h1", "from=h2")
 }

@@ -1,0 +1,151 @@
+package app
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h1"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/upstream"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
+)
+
+// windowBudget is what the receive windows of all HTTP/2 streams together may grow by.
+const windowBudget = 64 << 20
+
+// upstreamFactory makes upstreams of the entries of a configuration.
+type upstreamFactory struct {
+	config  *config.Config
+	sockets *dialer.Dialer
+	budget  *h2.Budget
+	log     *slog.Logger
+
+	closers []io.Closer // what the upstreams keep open between flows
+	usable  int         // endpoints that this build can reach
+}
+
+// server is what the endpoints of one upstream share.
+type server struct {
+	tls     carrier.TLSOptions
+	headers map[string]config.Secret
+	memory  *carrier.Memory // of its carriers
+}
+
+func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, error) {
+	log := f.log.With("upstream", entry.Name)
+	key, err := newKey(entry)
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(entry)
+	stream, err := f.endpoint(s, entry.TCP, log.With("proto", "tcp"))
+	if err != nil {
+		return nil, err
+	}
+	packet, err := f.endpoint(s, entry.UDP, log.With("proto", "udp"))
+	if err != nil {
+		return nil, err
+	}
+	options := websocket.Options{}
+	if entry.HalfClose == config.HalfCloseDefer {
+		options.HalfClose = websocket.Defer
+	}
+	return upstream.New(upstream.Config{
+		Name:        entry.Name,
+		Key:         key,
+		Prefix:      entry.Prefix,
+		Stream:      stream,
+		Packet:      packet,
+		WebSocket:   options,
+		DialTimeout: f.config.DialTimeout,
+		OnBadPacket: func(err error) { log.Debug("packet dropped", "proto", "udp", "err", err) },
+	}), nil
+}
+
+func newKey(entry config.Upstream) (*shadowsocks.Key, error) {
+	cipher, err := shadowsocks.ParseCipher(entry.Cipher)
+	if err != nil {
+		return nil, err
+	}
+	return shadowsocks.NewKey(cipher, entry.Secret.Reveal())
+}
+
+func newServer(entry config.Upstream) *server {
+	s := &server{
+		headers: entry.Headers,
+		memory:  new(carrier.Memory),
+		tls: carrier.TLSOptions{
+			RootCAs:    entry.TLS.RootCAs,
+			ServerName: entry.TLS.ServerName,
+			Sessions:   carrier.NewSessions(),
+		},
+	}
+	for _, pin := range entry.TLS.PinSHA256 {
+		s.tls.Pins = append(s.tls.Pins, pin)
+	}
+	return s
+}
+
+// endpoint returns where raw leads, or nil for an upstream without that URL. TCP and UDP have endpoints, and
+// so connections, of their own: a bulk download does not hold up a datagram.
+func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) (*carrier.Endpoint, error) {
+	if raw.IsZero() {
+		return nil, nil //nolint:nilnil // an absent URL is no endpoint and no error
+	}
+	target, err := carrier.ParseTarget(raw.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	e := &carrier.Endpoint{Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log}
+	f.closers = append(f.closers, e)
+	mode, err := e.Mode()
+	switch {
+	case err != nil:
+		log.Warn("upstream unusable", "err", err)
+		return e, nil
+	case mode != target.Modes[0]:
+		log.Info("carrier not available in this build, using another",
+			"wanted", target.Modes[0].String(), "carrier", mode.String())
+	}
+	f.usable++
+	return e, nil
+}
+
+// dialers makes one dialer for each mode that the target allows and this build has.
+func (f *upstreamFactory) dialers(s *server, target carrier.Target, log *slog.Logger) map[carrier.Mode]carrier.Dialer {
+	dialers := make(map[carrier.Mode]carrier.Dialer)
+	header := s.header(target.Origin)
+	for _, mode := range target.Modes {
+		switch mode {
+		case carrier.H1:
+			dialers[mode] = &h1.Dialer{Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header}
+		case carrier.H2:
+			d := h2.NewDialer(target.URL, h2.Config{
+				Net:     f.sockets,
+				TLS:     s.tls.Config("h2"),
+				Header:  header,
+				Options: h2.Options{Budget: f.budget, Logger: log},
+			})
+			f.closers = append(f.closers, d)
+			dialers[mode] = d
+		}
+	}
+	return dialers
+}
+
+// header is what goes out with the handshake of a WebSocket.
+func (s *server) header(origin string) http.Header {
+	header := make(http.Header, len(s.headers)+1)
+	if origin != "" {
+		header.Set("Origin", origin)
+	}
+	for name, value := range s.headers {
+		header.Set(name, value.Reveal())
+	}
+	return header
+}
