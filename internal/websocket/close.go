@@ -9,11 +9,8 @@ import (
 
 // Close codes (RFC 6455, section 7.4.1).
 const (
-	CodeNormal    = 1000
-	CodeGoingAway = 1001
-	CodeProtocol  = 1002
-	CodeNoStatus  = 1005 // never on the wire: the Close frame had no code
-	CodeTooBig    = 1009
+	codeNormal    = 1000
+	codeGoingAway = 1001
 )
 
 // CloseError is a Close frame that is no clean end.
@@ -45,7 +42,7 @@ func parseClose(p []byte) error {
 	if !utf8.Valid(reason) {
 		return protocolError("close reason is not UTF-8")
 	}
-	if code == CodeNormal || code == CodeGoingAway {
+	if code == codeNormal || code == codeGoingAway {
 		return io.EOF
 	}
 	return &CloseError{Code: code, Reason: string(reason)}

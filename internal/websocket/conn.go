@@ -48,7 +48,7 @@ type conn struct {
 func (c *conn) init(carrier transport.StreamConn, o Options) {
 	c.carrier, c.halfClose = carrier, o.HalfClose
 	c.out = newFrameWriter(carrier)
-	c.in.src, c.in.onControl = carrier, c.control
+	c.in.src, c.in.onControl = heardReader{carrier, &c.alive}, c.control
 	c.alive.pingAfter, c.alive.pongLimit = o.PingAfter, o.PongLimit
 	if o.PingAfter == 0 {
 		c.alive.pingAfter = defaultPingAfter
@@ -73,14 +73,13 @@ func (c *conn) write(buf []byte, front, back int) error {
 // control handles a control frame of the peer. It never writes to the carrier itself: the peer may read
 // nothing before we do.
 func (c *conn) control(op opcode, payload []byte) error {
-	c.alive.received()
 	switch op {
 	case opPing:
 		c.answer(payload)
 	case opClose:
 		c.alive.suspend()
 		return parseClose(payload)
-	default: // a pong: that it came is all it says
+	default: // a pong, of which the keep-alive knows already
 	}
 	return nil
 }
@@ -146,10 +145,7 @@ func (c *conn) giveUp(cause error) {
 // sendClose ends our direction. Closing twice is no error.
 func (c *conn) sendClose() error {
 	c.alive.suspend()
-	if c.out.isClosed() {
-		return nil
-	}
-	err := c.out.writeControl(opClose, appendClose(nil, CodeNormal))
+	err := c.out.writeControl(opClose, appendClose(nil, codeNormal))
 	if errors.Is(err, errWriteClosed) {
 		return nil
 	}
@@ -157,45 +153,50 @@ func (c *conn) sendClose() error {
 }
 
 // Close sends a Close frame where none went out yet, closes the carrier and waits for what this connection
-// runs.
+// runs. Closing again does nothing.
 func (c *conn) Close() error {
-	return c.end(func() error {
-		// A writer that is stuck holds the lock, and then the end is not clean anyway.
+	var err error
+	if c.end() {
 		_ = c.carrier.SetWriteDeadline(time.Now().Add(closePatience))
-		_, _ = c.out.tryWriteControl(opClose, appendClose(nil, CodeNormal))
-		return c.carrier.Close()
-	})
+		payload := appendClose(nil, codeNormal)
+		if c.halfClose == Defer {
+			_ = c.out.writeControl(opClose, payload) // the frame that CloseWrite promised
+		} else {
+			// A writer that is stuck holds the lock, and then the end is not clean anyway.
+			_, _ = c.out.tryWriteControl(opClose, payload)
+		}
+		err = c.carrier.Close()
+	}
+	c.wait()
+	return err
 }
 
-// Abort closes the carrier without a Close frame, so that the peer sees a failure.
+// Abort closes the carrier without a Close frame, so that the peer sees a failure. It frees a Close that
+// hangs in a carrier that takes nothing.
 func (c *conn) Abort() error {
-	return c.end(func() error { return transport.Abort(c.carrier) })
+	first := c.end()
+	err := transport.Abort(c.carrier)
+	c.wait()
+	if !first {
+		return nil // the error would only say that the carrier is closed
+	}
+	return err
 }
 
-// end runs once, and waits each time.
-func (c *conn) end(closeCarrier func() error) error {
+// end notes that the connection is closed, and reports whether it was open.
+func (c *conn) end() bool {
+	c.alive.suspend()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	first := !c.closed
 	c.closed = true
-	c.mu.Unlock()
-	var err error
-	if first {
-		c.alive.suspend()
-		err = closeCarrier()
-	} else {
-		err = transport.Abort(c.carrier) // the first call may hang in a carrier that takes nothing
-		err = ignoreClosed(err)
-	}
-	c.alive.stop()
-	c.pongs.Wait()
-	return err
+	return first
 }
 
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
+// wait waits for what this connection runs; the carrier is closed, so that nothing hangs.
+func (c *conn) wait() {
+	c.alive.stop()
+	c.pongs.Wait()
 }
 
 // LocalAddr implements net.Conn.

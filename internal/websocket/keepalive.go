@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -26,28 +27,34 @@ const (
 // ErrPingTimeout says that the peer answered neither data nor a ping.
 var ErrPingTimeout = errors.New("websocket peer does not answer pings")
 
-// keepalive pings a silent peer and gives it up when no answer comes. Data and pongs count alike. It costs a
-// few atomic operations a frame and no timer call.
+// keepalive pings a silent peer and gives it up when no answer comes. Any byte counts as one. Silence is held
+// against the peer only while somebody reads: when the application takes no more, answers wait unread below
+// us.
 type keepalive struct {
 	pingAfter time.Duration // silence before a ping
 	pongLimit time.Duration // silence after one
 	ping      func() (sent bool)
-	dead      func() // called once, at most
+	dead      func() // called once, at most, and never after stop
 
-	heard      atomic.Bool  // something arrived since the last tick
-	unanswered atomic.Int64 // bytes sent since something arrived
-	begun      atomic.Bool  // something was sent
-	over       atomic.Bool  // a Close frame went either way: no pong will come any more
+	epoch      time.Time     // what heard counts from
+	heard      atomic.Int64  // when something arrived last, as a time.Duration since epoch
+	reads      atomic.Uint64 // grows when a read begins and when it ends: odd while one waits
+	unanswered atomic.Int64  // bytes sent since something arrived
+	begun      atomic.Bool   // something was sent
+	over       atomic.Bool   // a Close frame went either way: no pong will come any more
 
-	mu      sync.Mutex
-	timer   *time.Timer // nil before start and after stop
-	waiting bool        // a ping is out
+	mu       sync.Mutex
+	timer    *time.Timer   // nil before start and after the end
+	seen     time.Duration // heard, at the last tick
+	seenRead uint64        // reads, at the last tick
+	waiting  bool          // a ping is out
 }
 
 // start begins the wait. A negative pingAfter means no keep-alive.
 func (k *keepalive) start() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.epoch = time.Now()
 	if k.pingAfter > 0 {
 		k.timer = time.AfterFunc(jittered(k.pingAfter), k.tick)
 	}
@@ -75,49 +82,59 @@ func (k *keepalive) sent(n int) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.timer != nil && k.pingAfter > firstPingAfter {
+	if k.timer != nil && !k.waiting && k.pingAfter > firstPingAfter {
 		k.timer.Reset(jittered(firstPingAfter))
 	}
 }
 
-// received counts any sign of life.
-func (k *keepalive) received() {
-	k.unanswered.Store(0)
-	if !k.heard.Load() {
-		k.heard.Store(true)
-	}
+// heardReader reads from the carrier and tells its keepalive what it sees.
+type heardReader struct {
+	carrier io.Reader
+	alive   *keepalive
 }
 
+func (r heardReader) Read(p []byte) (int, error) {
+	r.alive.reads.Add(1)
+	n, err := r.carrier.Read(p)
+	r.alive.reads.Add(1)
+	if n > 0 {
+		r.alive.unanswered.Store(0)
+		r.alive.heard.Store(int64(time.Since(r.alive.epoch)))
+	}
+	return n, err
+}
+
+// tick looks at what happened since the last one, pings if nothing did, and gives the peer up if nothing came
+// of that. It holds mu all the while, for stop to wait.
 func (k *keepalive) tick() {
-	if !k.check() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer == nil || k.over.Load() {
+		return
+	}
+	heard, reads := time.Duration(k.heard.Load()), k.reads.Load()
+	reading, sameRead := reads%2 == 1, reads == k.seenRead
+	alive := heard > k.seen
+	k.seen, k.seenRead = heard, reads
+	switch {
+	case alive:
+		k.waiting = false
+		k.timer.Reset(jittered(k.pingAfter) - (time.Since(k.epoch) - heard))
+	case !k.waiting:
+		k.waiting = k.ping()
+		k.timer.Reset(k.pongLimit)
+	case !reading: // the pong may wait below us; another ping keeps proxies from cutting
+		k.waiting = false
+		k.timer.Reset(jittered(k.pingAfter))
+	case !sameRead || k.unanswered.Load() > maxUnanswered:
+		k.timer.Reset(k.pongLimit)
+	default:
+		k.timer = nil
 		k.dead()
 	}
 }
 
-// check looks at what happened since the last tick, pings if nothing did, and reports whether the peer may be
-// alive.
-func (k *keepalive) check() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.timer == nil || k.over.Load() {
-		return true
-	}
-	switch {
-	case k.heard.Swap(false):
-		k.waiting = false
-		k.timer.Reset(jittered(k.pingAfter))
-	case !k.waiting:
-		k.waiting = k.ping()
-		k.timer.Reset(k.pongLimit)
-	case k.unanswered.Load() > maxUnanswered:
-		k.timer.Reset(k.pongLimit)
-	default:
-		k.timer = nil
-		return false
-	}
-	return true
-}
-
 func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()*2-1)*jitter*float64(d)) //nolint:gosec // spreads load, hides nothing
+	share := 1 + (rand.Float64()*2-1)*jitter //nolint:gosec // spreads load, hides nothing
+	return time.Duration(share * float64(d))
 }

@@ -41,6 +41,9 @@ func (p *Packets) WaitRead() error {
 		if err := p.in.advance(); err != nil {
 			return p.why(err)
 		}
+		if !p.in.inMessage { // an empty message, or the end of one
+			p.lost = false
+		}
 	}
 	return nil
 }
@@ -73,11 +76,7 @@ func (p *Packets) readPart(b []byte, n int) (int, error) {
 	if len(dst) == 0 {
 		dst = make([]byte, 512) // too long a message: read on only to get past it
 	}
-	m, err := p.in.read(dst)
-	if err == nil {
-		p.alive.received()
-	}
-	return m, err
+	return p.in.read(dst)
 }
 
 // Write implements net.Conn: p becomes one message, written with one call, because Outline's server loses

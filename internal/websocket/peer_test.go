@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is the server's end of a WebSocket, built on another implementation of RFC 6455. As Outline's server does, it
-// takes a Close frame for the end of one direction.
+// peer is the server's end of a WebSocket, built on another implementation of RFC 6455. As Outline's server
+// does, it takes a Close frame for the end of one direction.
 type peer struct {
 	transport.StreamConn
 	left []byte
@@ -37,8 +37,13 @@ func newPair() (carrier *transporttest.PipeConn, p *peer) {
 
 // frame reads one frame and unmasks it.
 func (p *peer) frame() (ws.Frame, error) {
-	f, err := ws.ReadFrame(p.StreamConn)
-	if err != nil {
+	var f ws.Frame
+	var err error
+	if f.Header, err = ws.ReadHeader(p.StreamConn); err != nil {
+		return f, noClose(err)
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	if _, err := io.ReadFull(p.StreamConn, f.Payload); err != nil {
 		return f, noClose(err)
 	}
 	if !f.Header.Masked || f.Header.Rsv != 0 {

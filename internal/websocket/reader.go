@@ -55,20 +55,28 @@ func (r *frameReader) advance() error {
 
 // readHeader reads and parses one frame header.
 func (r *frameReader) readHeader() error {
-	for want := 2; r.headLen < want; {
-		n, err := r.src.Read(r.head[r.headLen:want])
-		r.headLen += n
-		if r.headLen >= 2 {
-			want = headerLen([2]byte(r.head[:2]))
-		}
-		if err != nil && r.headLen < want {
-			return err
-		}
+	if err := r.fillHead(2); err != nil {
+		return err
+	}
+	if err := r.fillHead(headerLen([2]byte(r.head[:2]))); err != nil {
+		return err
 	}
 	var err error
 	r.frame, err = parseHeader(r.head[:r.headLen])
 	r.headLen = 0
 	return err
+}
+
+// fillHead reads until n bytes of the header are there.
+func (r *frameReader) fillHead(n int) error {
+	for r.headLen < n {
+		m, err := r.src.Read(r.head[r.headLen:n])
+		r.headLen += m
+		if err != nil && r.headLen < n {
+			return err
+		}
+	}
+	return nil
 }
 
 // beginData checks that a data frame may stand here (RFC 6455, section 5.4).

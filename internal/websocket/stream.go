@@ -2,7 +2,8 @@ package websocket
 
 import (
 	"context"
-	"net"
+	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -43,7 +44,6 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, s.why(err)
 	}
-	s.alive.received()
 	return n, nil
 }
 
@@ -76,7 +76,8 @@ func (s *Stream) WriteHeadroom(buf []byte, front, back int) error {
 // CloseWrite implements transport.StreamConn.
 func (s *Stream) CloseWrite() error {
 	if s.halfClose == Defer {
-		return nil // Close sends the frame, once the peer's has ended the other half
+		s.out.endData() // Close sends the frame, once the peer's has ended the other half
+		return nil
 	}
 	return s.sendClose()
 }
@@ -93,12 +94,10 @@ func (s *Stream) PeerGone(within time.Duration) bool {
 	var scrap [maxControl]byte
 	for {
 		_, err := s.carrier.Read(scrap[:]) // what follows a Close frame means nothing (section 5.5.1)
-		if err == nil {
-			continue
+		if err != nil {
+			_ = s.carrier.SetReadDeadline(time.Time{})
+			return !errors.Is(err, os.ErrDeadlineExceeded)
 		}
-		_ = s.carrier.SetReadDeadline(time.Time{})
-		netErr, ok := err.(net.Error) //nolint:errorlint // a timeout is never wrapped here
-		return !ok || !netErr.Timeout()
 	}
 }
 

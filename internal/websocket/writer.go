@@ -21,7 +21,8 @@ type frameWriter struct {
 
 	mu     sync.Mutex
 	keys   maskKeys
-	closed bool  // our Close frame is out
+	ended  bool  // no message may follow
+	closed bool  // our Close frame is out: nothing may follow
 	err    error // the first failure: a frame may be cut short, so nothing can follow
 }
 
@@ -29,6 +30,7 @@ func newFrameWriter(carrier transport.StreamConn) *frameWriter {
 	w := &frameWriter{carrier: carrier, room: transport.Headroom{Max: transport.RecordSize}}
 	if h, ok := carrier.(transport.HeadroomWriter); ok {
 		w.inPlace, w.room = h, h.Headroom()
+		w.room.Max = min(w.room.Max, transport.RecordSize-w.room.Front-w.room.Back) // for Write's buffers
 	}
 	return w
 }
@@ -50,7 +52,17 @@ func (w *frameWriter) writeMessage(buf []byte, front, back int) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ended {
+		return errWriteClosed
+	}
 	return w.writeFrame(opBinary, buf, front, back)
+}
+
+// endData lets no message follow; control frames still may.
+func (w *frameWriter) endData() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
 }
 
 // writeControl writes a control frame. A Close frame ends our direction.
@@ -88,31 +100,20 @@ func (w *frameWriter) writeFrame(op opcode, buf []byte, front, back int) error {
 	case w.closed:
 		return errWriteClosed
 	}
-	key, err := w.keys.next()
-	if err != nil {
-		return err
-	}
 	payload := buf[front : len(buf)-back]
 	start := front - clientHeaderLen(len(payload))
 	if start < w.room.Front {
-		return fmt.Errorf("websocket: %d bytes in front of a message of %d bytes are too few", front, len(payload))
+		return fmt.Errorf("websocket: %d bytes before a message of %d are too few", front, len(payload))
 	}
+	key := w.keys.next()
 	mask(payload, key)
 	putClientHeader(buf[start:front], op, len(payload), key)
 	if w.inPlace != nil {
-		err = w.inPlace.WriteHeadroom(buf, start, back)
+		w.err = w.inPlace.WriteHeadroom(buf, start, back)
 	} else {
-		_, err = w.carrier.Write(buf[start : len(buf)-back])
+		_, w.err = w.carrier.Write(buf[start : len(buf)-back])
 	}
-	w.err = err
-	return err
-}
-
-// isClosed reports whether our Close frame is out or nothing can be written any more.
-func (w *frameWriter) isClosed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.closed || w.err != nil
+	return w.err
 }
 
 // maskKeys yields unpredictable masking keys (RFC 6455, section 5.3) and asks the system for several at a
@@ -122,13 +123,11 @@ type maskKeys struct {
 	used  int
 }
 
-func (k *maskKeys) next() (key [maskLen]byte, err error) {
+func (k *maskKeys) next() (key [maskLen]byte) {
 	if k.used %= len(k.block); k.used == 0 {
-		if _, err := rand.Read(k.block[:]); err != nil {
-			return key, err
-		}
+		_, _ = rand.Read(k.block[:]) // never fails
 	}
 	copy(key[:], k.block[k.used:])
 	k.used += maskLen
-	return key, nil
+	return key
 }
