@@ -49,7 +49,7 @@ func (s *Server) serve(tcp *net.TCPConn) {
 	s.serveHTTP(c, secure)
 }
 
-// serveHTTP answers the one request of a connection. above is c, or TLS over it.
+// serveHTTP answers the one request of an HTTP/1.1 connection. above is c, or TLS over it.
 func (s *Server) serveHTTP(c *conn, above net.Conn) {
 	head := &headReader{from: above}
 	from := bufio.NewReader(head)
@@ -57,8 +57,13 @@ func (s *Server) serveHTTP(c *conn, above net.Conn) {
 	if err != nil {
 		return
 	}
-	s.stats.request(r, head.seen)
-	w := &response{conn: above, from: from, header: make(http.Header)}
+	s.stats.request(r, "HTTP/1.1", string(head.seen))
+	s.serveRequest(&response{conn: above, from: from, header: make(http.Header)}, r, tcpLane{above, c})
+}
+
+// serveRequest answers a request of any HTTP version, which has the form that HTTP/1.1 gives it. w can be
+// hijacked, for l.
+func (s *Server) serveRequest(w http.ResponseWriter, r *http.Request, l lane) {
 	endpoint, ok := map[string]Endpoint{
 		s.config.StreamPath: StreamEndpoint,
 		s.config.PacketPath: PacketEndpoint,
@@ -69,10 +74,10 @@ func (s *Server) serveHTTP(c *conn, above net.Conn) {
 	}
 	f := s.fault.on(endpoint)
 	if f.Stage == StallHTTP {
-		c.stall()
+		s.stall(l)
 		return
 	}
-	s.pause(f.Delay, c.gone)
+	s.pause(f.Delay, l.done())
 	if f.Status != 0 {
 		http.Error(w, http.StatusText(f.Status), f.Status)
 		return
@@ -87,7 +92,7 @@ func (s *Server) serveHTTP(c *conn, above net.Conn) {
 	if err != nil {
 		return
 	}
-	s.serveSocket(newSocket(s, ws, c, endpoint))
+	s.serveSocket(newSocket(s, ws, l, endpoint))
 }
 
 // serveSocket runs one WebSocket.
@@ -96,7 +101,7 @@ func (s *Server) serveSocket(c *socket) {
 	defer s.leave(c)
 	switch f := s.fault.on(c.endpoint); {
 	case f.Stage == StallOpened:
-		c.tcp.stall()
+		s.stall(c.lane)
 	case f.Stage == Blackhole:
 		_, _ = io.Copy(io.Discard, c)
 		c.outwait()

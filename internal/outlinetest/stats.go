@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -30,10 +29,13 @@ type Stats struct {
 
 // Request is an HTTP request as it came.
 type Request struct {
+	Proto  string // "HTTP/1.1", "HTTP/2.0" or "HTTP/3.0"
 	URI    string // byte for byte
 	Host   string
 	Header http.Header
-	Head   string // the whole head, byte for byte
+	// Head is the whole head, byte for byte. In HTTP/2 it is the fields as they came, one per line, and in
+	// HTTP/3 the same with the header sorted.
+	Head string
 }
 
 // Closing is how a client ended its half of a WebSocket.
@@ -99,8 +101,8 @@ func (b *statsBox) snapshot() Stats {
 	return t
 }
 
-func (b *statsBox) request(r *http.Request, head []byte) {
-	q := Request{URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone(), Head: strings.Clone(string(head))}
+func (b *statsBox) request(r *http.Request, proto, head string) {
+	q := Request{Proto: proto, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone(), Head: head}
 	b.update(func(t *Stats) { t.Requests = appendNewest(t.Requests, q) })
 }
 

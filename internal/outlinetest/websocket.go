@@ -1,7 +1,6 @@
 package outlinetest
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
@@ -27,20 +26,19 @@ var errText = errors.New("read message is not binary")
 type socket struct {
 	server   *Server
 	ws       *websocket.Conn
-	net      net.Conn // what ws runs over: tcp or TLS
-	tcp      *conn
+	lane     lane // what ws runs over
 	endpoint Endpoint
 
 	message io.Reader   // read by the reader: what is left of the message
 	readErr error       // set by the reader, for good
 	asked   atomic.Bool // the client sent something since the last answer
 	sent    int64       // by the writer: bytes of the target's
-	hold    bool        // by the writer: TCP is left to the client
+	hold    bool        // by the writer: the lane is left to the client
 	code    int         // set by the reader: of the client's Close frame
 }
 
-func newSocket(s *Server, ws *websocket.Conn, tcp *conn, e Endpoint) *socket {
-	c := &socket{server: s, ws: ws, net: ws.NetConn(), tcp: tcp, endpoint: e}
+func newSocket(s *Server, ws *websocket.Conn, l lane, e Endpoint) *socket {
+	c := &socket{server: s, ws: ws, lane: l, endpoint: e}
 	c.code = websocket.CloseAbnormalClosure
 	// The default handler would echo the Close frame, and the answer could not go on.
 	ws.SetCloseHandler(func(code int, _ string) error {
@@ -131,13 +129,13 @@ func (c *socket) room() int64 {
 func (c *socket) send(message []byte, n int) error {
 	f := c.server.fault.on(c.endpoint)
 	if c.asked.Swap(false) && f.Delay > 0 {
-		c.server.pause(f.Delay, c.tcp.gone)
+		c.server.pause(f.Delay, c.lane.done())
 	}
 	var err error
 	if f.Framing != nil {
 		// One write per answer, so that no control frame of ws comes between.
-		_ = c.net.SetWriteDeadline(time.Time{})
-		_, err = c.net.Write(f.Framing(message))
+		_ = c.lane.SetWriteDeadline(time.Time{})
+		_, err = c.lane.Write(f.Framing(message))
 	} else {
 		err = c.ws.WriteMessage(websocket.BinaryMessage, message)
 	}
@@ -153,20 +151,19 @@ func (c *socket) finish(message []byte) {
 	f := c.server.fault.on(c.endpoint)
 	half := func() {
 		frame := appendFrame(nil, finBit|opBinary, message, len(message))
-		_, _ = c.net.Write(frame[:len(frame)/2])
+		_, _ = c.lane.Write(frame[:len(frame)/2])
 	}
 	switch f.End {
 	case EndCut:
 		half()
-		c.fin()
+		c.lane.cut()
+		c.awaitEnd()
 	case EndReset:
 		half()
-		c.tcp.reset()
+		c.lane.reset()
 	case EndFIN:
-		if secure, ok := c.net.(*tls.Conn); ok {
-			_ = secure.CloseWrite()
-		}
-		c.fin()
+		c.lane.fin()
+		c.awaitEnd()
 	case EndCode:
 		c.writeClose(f.Code)
 	case EndHold:
@@ -177,11 +174,8 @@ func (c *socket) finish(message []byte) {
 	}
 }
 
-// fin ends our half of TCP. The client has a while to end the other; a close now could become a reset.
-func (c *socket) fin() {
-	_ = c.tcp.tcp.CloseWrite()
-	_ = c.net.SetReadDeadline(time.Now().Add(cutWait))
-}
+// awaitEnd gives the client a while to end its half of the lane; a close now could become a reset.
+func (c *socket) awaitEnd() { _ = c.lane.SetReadDeadline(time.Now().Add(cutWait)) }
 
 // CloseWrite ends our half with a Close frame.
 func (c *socket) CloseWrite() { c.writeClose(websocket.CloseNormalClosure) }
@@ -195,13 +189,13 @@ func (c *socket) writePing(data string) {
 	_ = c.ws.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(controlWait))
 }
 
-// outwait discards what comes until the client closes TCP.
+// outwait discards what comes until the client closes the lane.
 func (c *socket) outwait() {
-	_ = c.net.SetReadDeadline(time.Time{})
-	_, _ = io.Copy(io.Discard, c.net)
+	_ = c.lane.SetReadDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, c.lane)
 }
 
-// Close sends a Close frame, unless one has been sent, and closes TCP.
+// Close sends a Close frame, unless one has been sent, and closes the lane.
 func (c *socket) Close() {
 	c.CloseWrite()
 	_ = c.ws.Close()
