@@ -35,6 +35,11 @@ type Fault struct {
 	// Freeze stops all connections, old and new, in both directions while it is set, as if the path was cut
 	// without a word. What was in flight arrives when it is cleared.
 	Freeze bool
+	// BlockUDP drops all packets of HTTP/3 in both directions while it is set, without a word. Freeze does so
+	// too. ReadRate and the stages about TCP and TLS do not touch HTTP/3: with RefuseTCP it goes on.
+	BlockUDP bool
+	// Mux is about HTTP/2 and HTTP/3 alone.
+	Mux Mux
 }
 
 // Endpoint is one of the two WebSocket endpoints.
@@ -65,14 +70,14 @@ const (
 // End is a way in which an answer ends.
 type End int
 
-// The ends. All but EndNormal, EndCode and EndHold are failures that a client must not take for a clean end.
+// The ends. A FIN is END_STREAM in HTTP/2, and that of the stream in HTTP/3. All but EndNormal, EndCode and EndHold are failures that a client must not take for a clean end.
 const (
 	EndNormal End = iota
 	EndCut        // FIN in the middle of a chunk, without Close frame or close_notify
-	EndReset      // RST in the middle of a chunk
+	EndReset      // RST in the middle of a chunk; RST_STREAM or RESET_STREAM where streams share a connection
 	EndFIN        // close_notify and FIN between chunks, without Close frame
 	EndCode       // a Close frame with Fault.Code between chunks
-	EndHold       // a Close frame with 1000 between chunks; TCP stays open until the client closes it
+	EndHold       // a Close frame with 1000 between chunks; the rest stays open until the client closes it
 )
 
 // Framing makes the wire form of one answer. It must not keep message.
@@ -188,13 +193,19 @@ func (b *faultBox) on(e Endpoint) Fault {
 
 // frozen returns nil when connections may move, or a channel that is closed when it is time to ask again.
 func (b *faultBox) frozen() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.now.Freeze {
+	f, changed := b.watch()
+	if !f.Freeze {
 		return nil
 	}
+	return changed
+}
+
+// watch returns the fault and a channel that is closed when it is replaced.
+func (b *faultBox) watch() (Fault, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.changed == nil {
 		b.changed = make(chan struct{})
 	}
-	return b.changed
+	return b.now, b.changed
 }

@@ -46,6 +46,10 @@ func (s *Server) serve(tcp *net.TCPConn) {
 		s.stats.update(func(t *Stats) { t.BadTLS++ })
 		return
 	}
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		s.serveH2(c, secure)
+		return
+	}
 	s.serveHTTP(c, secure)
 }
 

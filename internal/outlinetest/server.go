@@ -35,7 +35,9 @@ type Config struct {
 	StreamPath string // of websocket-stream, with the leading slash; random if empty
 	PacketPath string // of websocket-packet, with the leading slash; random if empty
 
-	Plain     bool // ws without TLS
+	Protocols Protocols // HTTP1 if none; those that Outline's server needs a front for are HTTP2 and HTTP3
+
+	Plain     bool // ws without TLS; HTTP1 alone
 	Cert      Cert // how the certificate deviates from a good one
 	AnyOrigin bool // also an Origin header of another host, which Outline's server answers with 403
 
@@ -81,6 +83,9 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Plain && c.Protocols != HTTP1 {
+		return nil, errNeedTLS
+	}
 	s := &Server{
 		config:  c,
 		addr:    c.Addr,
@@ -93,7 +98,7 @@ func Start(c Config) (*Server, error) {
 		if s.chain, err = newChain(c.Cert); err != nil {
 			return nil, fmt.Errorf("make certificate: %w", err)
 		}
-		s.tls = s.chain.config()
+		s.tls = s.chain.config(c.Protocols, &s.fault)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
@@ -114,6 +119,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Secret, "secret")
 	set(&c.StreamPath, randomPath("/tcp"))
 	set(&c.PacketPath, randomPath("/udp"))
+	if c.Protocols == 0 {
+		c.Protocols = HTTP1
+	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = defaultDrain
 	}

@@ -15,6 +15,7 @@ type Stats struct {
 	Open       int // TCP connections that are open now
 	BadTLS     int // TLS handshakes that failed
 	Handshakes int // WebSockets that opened
+	Live       int // WebSockets that are open now
 
 	Requests []Request // HTTP requests, whatever their fate
 	Targets  []string  // "host:port" of each stream and each packet, as the client asked
@@ -25,6 +26,19 @@ type Stats struct {
 	BadStreams     int   // streams that did not open
 	BadPackets     int   // packets that did not open
 	Replays        int   // streams whose salt had been seen
+
+	Mux MuxStats
+}
+
+// MuxStats is about HTTP/2 and HTTP/3.
+type MuxStats struct {
+	QUIC, OpenQUIC int      // QUIC connections, and those that are open now
+	Pings          int      // h2: PINGs from clients
+	PingAcks       int      // h2: PINGs that clients have answered
+	SettingsAcks   int      // h2: SETTINGS that clients have acknowledged
+	GoAways        int      // h2: from clients
+	Resets         []uint64 // h2: error codes of RST_STREAMs from clients
+	Violations     []string // h2: what clients did against the protocol
 }
 
 // Request is an HTTP request as it came.
@@ -98,12 +112,18 @@ func (b *statsBox) snapshot() Stats {
 	t.Requests = slices.Clone(t.Requests)
 	t.Targets = slices.Clone(t.Targets)
 	t.Closings = slices.Clone(t.Closings)
+	t.Mux.Resets = slices.Clone(t.Mux.Resets)
+	t.Mux.Violations = slices.Clone(t.Mux.Violations)
 	return t
 }
 
 func (b *statsBox) request(r *http.Request, proto, head string) {
 	q := Request{Proto: proto, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone(), Head: head}
 	b.update(func(t *Stats) { t.Requests = appendNewest(t.Requests, q) })
+}
+
+func (b *statsBox) violation(what string) {
+	b.update(func(t *Stats) { t.Mux.Violations = appendNewest(t.Mux.Violations, what) })
 }
 
 func (b *statsBox) target(addr string) {

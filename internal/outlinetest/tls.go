@@ -88,11 +88,20 @@ func (c Cert) template(now time.Time) *x509.Certificate {
 	return t
 }
 
-// config offers HTTP/1.1 alone, as Outline's own web listener does.
-func (c *chain) config() *tls.Config {
-	return &tls.Config{
+// config offers the protocols of the TCP port: HTTP/1.1 alone by default, as Outline's own web listener does.
+func (c *chain) config(p Protocols, fault *faultBox) *tls.Config {
+	config := &tls.Config{
 		Certificates: []tls.Certificate{c.leaf},
-		NextProtos:   []string{"http/1.1"},
+		NextProtos:   p.alpn(),
 		MinVersion:   tls.VersionTLS12,
 	}
+	without := config.Clone()
+	without.NextProtos = (p &^ HTTP2).alpn()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if fault.load().Mux.NoH2 {
+			return without, nil
+		}
+		return nil, nil
+	}
+	return config
 }

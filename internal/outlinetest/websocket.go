@@ -66,7 +66,7 @@ func (s *Server) enter(c *socket) {
 	s.mu.Lock()
 	s.sockets[c] = struct{}{}
 	s.mu.Unlock()
-	s.stats.update(func(t *Stats) { t.Handshakes++ })
+	s.stats.update(func(t *Stats) { t.Handshakes++; t.Live++ })
 }
 
 func (s *Server) leave(c *socket) {
@@ -76,6 +76,7 @@ func (s *Server) leave(c *socket) {
 	if c.code == websocket.CloseAbnormalClosure {
 		s.stats.closed(c.endpoint, c.code)
 	}
+	s.stats.update(func(t *Stats) { t.Live-- })
 }
 
 // live lists the open WebSockets.

@@ -1,0 +1,206 @@
+package outlinetest_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/net/http2"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
+)
+
+// opener opens a WebSocket's bytes on one shared connection. The error of what is not opened tells why.
+type opener func(ctx context.Context, url string, header http.Header) (net.Conn, *http.Response, error)
+
+// carriers are the ways to a server, each over a connection of its own that ends with the test.
+var carriers = map[string]struct {
+	protocols outlinetest.Protocols
+	connect   func(*testing.T, *outlinetest.Server) opener
+}{
+	"h2": {outlinetest.HTTP1 | outlinetest.HTTP2, connectH2},
+}
+
+// request is an extended CONNECT for rawURL.
+func request(ctx context.Context, rawURL string, header http.Header) *http.Request {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		panic(err)
+	}
+	u.Scheme = "https"
+	r := &http.Request{
+		Method: http.MethodConnect, URL: u, Host: u.Host, Header: header.Clone(), ContentLength: -1,
+		Proto: "HTTP/2.0", ProtoMajor: 2,
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	return r.WithContext(ctx)
+}
+
+// dialTLS opens a TLS connection with ALPN h2.
+func dialTLS(t *testing.T, s *outlinetest.Server) *tls.Conn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{RootCAs: s.CertPool(), NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func connectH2(t *testing.T, s *outlinetest.Server) opener {
+	t.Helper()
+	return connectH2With(t, s, &http2.Transport{})
+}
+
+func connectH2With(t *testing.T, s *outlinetest.Server, transport *http2.Transport) opener {
+	t.Helper()
+	c, err := transport.NewClientConn(dialTLS(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pumps sync.WaitGroup
+	t.Cleanup(func() { _ = c.Close(); pumps.Wait() })
+	return func(ctx context.Context, rawURL string, header http.Header) (net.Conn, *http.Response, error) {
+		ours, theirs := net.Pipe()
+		r := request(ctx, rawURL, header)
+		r.Header.Set(":protocol", "websocket")
+		r.Body = uploading{theirs}
+		response, err := c.RoundTrip(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if response.StatusCode != http.StatusOK {
+			return nil, response, fmt.Errorf("status %d", response.StatusCode)
+		}
+		conn := &pumped{Conn: ours}
+		pumps.Go(func() {
+			_, err := io.Copy(theirs, response.Body)
+			conn.fail(err)
+			_ = response.Body.Close()
+			_ = theirs.Close()
+		})
+		return conn, response, nil
+	}
+}
+
+// uploading is a request's body, whose Close ends that half alone.
+type uploading struct{ net.Conn }
+
+func (u uploading) Close() error { return u.SetReadDeadline(time.Now()) }
+
+// pumped is a stream of the library as a connection with deadlines. Its end tells why.
+type pumped struct {
+	net.Conn
+	mu  sync.Mutex
+	err error
+}
+
+func (p *pumped) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *pumped) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errors.Is(err, io.EOF) && p.err != nil {
+		err = p.err
+	}
+	return n, err
+}
+
+// switching answers the handshake of HTTP/1.1, so that gorilla's client speaks over an opened stream.
+type switching struct {
+	net.Conn
+	answer *bytes.Reader
+}
+
+func (c *switching) Write(p []byte) (int, error) {
+	if c.answer != nil {
+		return c.Conn.Write(p)
+	}
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p)))
+	if err != nil {
+		return 0, err
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	c.answer = bytes.NewReader(fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"+
+		"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:])))
+	return len(p), nil
+}
+
+func (c *switching) Read(p []byte) (int, error) {
+	if c.answer.Len() > 0 {
+		return c.answer.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// dialOver is dial over an opener.
+func dialOver(t *testing.T, s *outlinetest.Server, open opener, rawURL string) (*client, *http.Response, error) {
+	t.Helper()
+	conn, response, err := open(t.Context(), rawURL, nil)
+	if err != nil {
+		return nil, response, err
+	}
+	return over(t, s, conn), response, nil
+}
+
+// over makes a client of an opened stream.
+func over(t *testing.T, s *outlinetest.Server, conn net.Conn) *client {
+	t.Helper()
+	u, err := url.Parse(s.StreamURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Scheme = "ws" // TLS is below
+	ws, r, err := websocket.NewClient(&switching{Conn: conn}, u, nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Body.Close()
+	c := &client{t: t, ws: ws}
+	t.Cleanup(func() { _ = ws.Close() })
+	ws.SetCloseHandler(func(code int, _ string) error { c.code = code; return nil })
+	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	c.setCipher(s.Cipher(), s.Secret())
+	return c
+}
+
+func mustDialOver(t *testing.T, s *outlinetest.Server, open opener, rawURL string) *client {
+	t.Helper()
+	c, _, err := dialOver(t, s, open, rawURL)
+	if err != nil {
+		t.Fatalf("dial: %v", err)
+	}
+	return c
+}
+
+// eachCarrier runs a test over every carrier, with a server of its own.
+func eachCarrier(t *testing.T, config outlinetest.Config, test func(*testing.T, *outlinetest.Server, opener)) {
+	for name, carrier := range carriers {
+		t.Run(name, func(t *testing.T) {
+			config.Protocols = carrier.protocols
+			s := start(t, config)
+			test(t, s, carrier.connect(t, s))
+		})
+	}
+}
