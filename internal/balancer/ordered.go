@@ -15,15 +15,16 @@ import (
 // ErrNoUpstream says that no upstream carries the protocol of a flow, or that none could be reached.
 var ErrNoUpstream = errors.New("no upstream")
 
-// Member is one upstream. One that does not carry TCP has no Stream, and one that does not carry UDP no Packet.
+// Member is one upstream. One that does not carry TCP has no Stream, and one that does not carry UDP no
+// Packet.
 type Member struct {
 	Name   string
 	Stream transport.StreamDialer
 	Packet transport.PacketListener
 }
 
-// Ordered opens flows on the first member in its order that can be reached. A member that just failed stays out
-// for the cooldown, unless all have; TCP and UDP are apart.
+// Ordered opens flows on the first member in its order that can be reached. A member that just failed stays
+// out for the cooldown, unless all have; TCP and UDP are apart.
 type Ordered struct {
 	streams group[transport.StreamDialer]
 	packets group[transport.PacketListener]
@@ -92,7 +93,8 @@ func (g *group[D]) add(name string, dialer D) {
 	g.paths = append(g.paths, &path[D]{name: name, dialer: dialer})
 }
 
-// order returns the paths to try: those that are not cooling, then the others, because a last hope beats none.
+// order returns the paths to try: those that are not cooling, then the others, because a last hope beats
+// none.
 func (g *group[D]) order(now time.Time) []*path[D] {
 	g.mu.Lock()
 	defer g.mu.Unlock()

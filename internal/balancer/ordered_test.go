@@ -114,7 +114,8 @@ func (w *world) wantStream(t *testing.T, want ...string) {
 		return
 	}
 	if got := conn.(stream); got.by != want[len(want)-1] || got.addr != "192.0.2.1:80" {
-		t.Errorf("DialStream: opened by %s to %s, want by %s to 192.0.2.1:80", got.by, got.addr, want[len(want)-1])
+		t.Errorf("DialStream: opened by %s to %s, want by %s to 192.0.2.1:80",
+			got.by, got.addr, want[len(want)-1])
 	}
 	if got := w.dials.take(); !slices.Equal(got, want) {
 		t.Errorf("DialStream: dialed %v, want %v", got, want)

@@ -14,8 +14,8 @@ var benchCiphers = []string{"chacha20-ietf-poly1305", "aes-256-gcm", "aes-192-gc
 // benchChunk is what one operation moves.
 const benchChunk = 16 << 10
 
-// benchFlow runs a flow through the client's whole stack to one of the peer's targets and returns the application's
-// end. The flow is cut at the end of the benchmark.
+// benchFlow runs a flow through the client's whole stack to one of the peer's targets and returns the
+// application's end. The flow is cut at the end of the benchmark.
 func benchFlow(b *testing.B, p *peer, target string) io.ReadWriter {
 	b.Helper()
 	conn, err := p.upstream(b).DialStream(b.Context(), target)
@@ -32,8 +32,8 @@ func benchFlow(b *testing.B, p *peer, target string) io.ReadWriter {
 	return app
 }
 
-// BenchmarkRelayUpload moves chunks from an application in this process through relay, Shadowsocks, WebSocket, TLS
-// and TCP to a server in another.
+// BenchmarkRelayUpload moves chunks from an application in this process through relay, Shadowsocks,
+// WebSocket, TLS and TCP to a server in another.
 func BenchmarkRelayUpload(b *testing.B) {
 	for _, cipher := range benchCiphers {
 		b.Run(cipher, func(b *testing.B) {

@@ -15,8 +15,8 @@ import (
 // cpuBytes is what one operation moves: enough for the opening of the flow not to count.
 const cpuBytes = 256 << 20
 
-// BenchmarkClientCPU reports the processor time of the client alone for each GB: one operation is one flow whose
-// application, server and target are in another process.
+// BenchmarkClientCPU reports the processor time of the client alone for each GB: one operation is one flow
+// whose application, server and target are in another process.
 func BenchmarkClientCPU(b *testing.B) {
 	for _, row := range []struct {
 		name   string

@@ -36,7 +36,8 @@ func TestStreamsPassesResetsOn(t *testing.T) {
 						t.Fatalf("Abort() = %v, want nil", err)
 					}
 					wantReset(t, "other end", other)
-					if r := c.wait(t); !errors.Is(r.Err, syscall.ECONNRESET) || r.Sent+r.Received != int64(first) {
+					r := c.wait(t)
+					if !errors.Is(r.Err, syscall.ECONNRESET) || r.Sent+r.Received != int64(first) {
 						t.Errorf("Streams = %+v, want %d bytes and error %v", r, first, syscall.ECONNRESET)
 					}
 				})
@@ -60,8 +61,8 @@ func TestStreamsResetAfterHalfClose(t *testing.T) {
 
 var errUpload = errors.New("upload broke")
 
-// afterUpload runs a conversation whose target takes nothing. serve is the target's end and starts when the upload
-// has failed; what the application reads until its end is returned with the time that took.
+// afterUpload runs a conversation whose target takes nothing. serve is the target's end and starts when the
+// upload has failed; what the application reads until its end is returned with the time that took.
 func afterUpload(t *testing.T, serve func(far transport.StreamConn)) (got read, took time.Duration) {
 	t.Helper()
 	target, far := transporttest.Pipe()
@@ -107,7 +108,8 @@ func TestStreamsLastWords(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				got, took := afterUpload(t, row.serve)
 				if !bytes.Equal(got.data, want) || !isReset(got.err) {
-					t.Errorf("application read %d bytes, %v, want all %d, then a reset", len(got.data), got.err, len(want))
+					t.Errorf("application read %d bytes, %v, want all %d, then a reset",
+						len(got.data), got.err, len(want))
 				}
 				if took != row.took {
 					t.Errorf("reset after %v, want %v", took, row.took)
@@ -129,7 +131,8 @@ func TestStreamsLastWordsAreBounded(t *testing.T) {
 				}
 			})
 			if !isReset(got.err) || took < lastWords || took > lastWords+lastWords/50 {
-				t.Errorf("application's read ended with %v after %v, want a reset after %v", got.err, took, lastWords)
+				t.Errorf("application's read ended with %v after %v, want a reset after %v",
+					got.err, took, lastWords)
 			}
 		})
 	})
@@ -145,8 +148,9 @@ func TestStreamsLastWordsAreBounded(t *testing.T) {
 			synctest.Wait() // the relay is stuck in its write to the client
 			start := time.Now()
 			mustWrite(t, c.app, payload(10))
-			if r := c.wait(t); !errors.Is(r.Err, errUpload) || time.Since(start) != lastWords {
-				t.Errorf("Streams = %+v after %v, want error %v after %v", r, time.Since(start), errUpload, lastWords)
+			r, took := c.wait(t), time.Since(start)
+			if !errors.Is(r.Err, errUpload) || took != lastWords {
+				t.Errorf("Streams = %+v after %v, want error %v after %v", r, took, errUpload, lastWords)
 			}
 			wantReset(t, "application", c.app)
 			if err := <-flooded; !isReset(err) {

@@ -86,9 +86,9 @@ func newKey(t testing.TB, cipher string) *shadowsocks.Key {
 // dialOver opens a Shadowsocks stream over a WebSocket over carrier.
 func dialOver(t testing.TB, key *shadowsocks.Key, carrier transport.StreamConn) transport.StreamConn {
 	t.Helper()
+	quiet := websocket.Options{PingAfter: -1}
 	d := &shadowsocks.StreamDialer{
-		Key:      key,
-		Endpoint: websocket.StreamEndpoint{Carrier: endpoint{carrier}, Options: websocket.Options{PingAfter: -1}},
+		Key: key, Endpoint: websocket.StreamEndpoint{Carrier: endpoint{carrier}, Options: quiet},
 	}
 	s, err := d.DialStream(t.Context(), "192.0.2.1:443")
 	if err != nil {
@@ -114,8 +114,8 @@ func upload(t *testing.T, cipher string) *track {
 	return tr
 }
 
-// The bytes that the relay read from the client are what goes to the layer below the WebSocket: sealed and masked
-// where they stood. All of it is one write of one TLS record.
+// The bytes that the relay read from the client are what goes to the layer below the WebSocket: sealed and
+// masked where they stood. All of it is one write of one TLS record.
 func TestUploadCopiesOnce(t *testing.T) {
 	tr := upload(t, "aes-256-gcm")
 	tr.move(1000) // with salt and target in front it cannot stay where it is
@@ -123,7 +123,7 @@ func TestUploadCopiesOnce(t *testing.T) {
 		got := tr.move(n)
 		at := indexOf(got.dest, &got.source[0])
 		if at < 0 || len(got.dest)-at != len(got.source)+16 {
-			t.Errorf("chunk of %d bytes: starts at %d of %d bytes for the carrier, want all in the relay's buffer",
+			t.Errorf("chunk of %d bytes: starts at %d of the %d that the carrier was given, want it in place",
 				n, at, len(got.dest))
 		}
 		if n > transport.RecordSize && len(got.dest) != transport.RecordSize {
@@ -156,8 +156,8 @@ func (f *framed) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// answer returns what a server sends: count chunks of size bytes, in messages. Both directions of Shadowsocks look
-// alike, but for the address that a client puts in front; here it is the first payload.
+// answer returns what a server sends: count chunks of size bytes, in messages. Both directions of
+// Shadowsocks look alike, but for the address that a client puts in front; here it is the first payload.
 func answer(t testing.TB, key *shadowsocks.Key, count, size int) []byte {
 	t.Helper()
 	pipe, _ := transporttest.Pipe()

@@ -32,7 +32,8 @@ func tcpPair(t testing.TB) (a, b transport.StreamConn) { return transporttest.TC
 
 func pipePair(testing.TB) (a, b transport.StreamConn) { return transporttest.Pipe() }
 
-// conversation is a relay at work. app is the application's end of the client's connection, far is the target's.
+// conversation is a relay at work. app is the application's end of the client's connection, far is the
+// target's.
 type conversation struct {
 	app, far transport.StreamConn
 	result   chan Result // gets the relay's result
@@ -48,7 +49,9 @@ func converse(ctx context.Context, t testing.TB, pair pairFunc, l Limits) *conve
 }
 
 // converseWith relays between the client of a new pair and target.
-func converseWith(ctx context.Context, t testing.TB, pair pairFunc, target transport.StreamConn) *conversation {
+func converseWith(
+	ctx context.Context, t testing.TB, pair pairFunc, target transport.StreamConn,
+) *conversation {
 	app, client := pair(t)
 	c := &conversation{app: app}
 	c.start(ctx, client, target, Limits{})
@@ -60,7 +63,8 @@ func (c *conversation) start(ctx context.Context, client, target transport.Strea
 	go func() { c.result <- Streams(ctx, client, target, l) }()
 }
 
-// wait returns the result. Inside a synctest bubble a relay that hangs is a deadlock, which is reported at once.
+// wait returns the result. Inside a synctest bubble a relay that hangs is a deadlock, which is reported at
+// once.
 func (c *conversation) wait(t testing.TB) Result {
 	t.Helper()
 	select {
@@ -110,11 +114,9 @@ func mustWrite(t testing.TB, w io.Writer, p []byte) {
 	}
 }
 
-func mustRead(t testing.TB, r io.Reader, n int) []byte {
+func mustRead(t testing.TB, r io.Reader, n int) {
 	t.Helper()
-	p := make([]byte, n)
-	if m, err := io.ReadFull(r, p); err != nil {
+	if m, err := io.ReadFull(r, make([]byte, n)); err != nil {
 		t.Fatalf("read = %d, %v, want %d, nil", m, err, n)
 	}
-	return p
 }

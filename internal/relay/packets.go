@@ -13,9 +13,9 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// Between two dials of an association lies a pause, which doubles until an answer comes, so that neither a dead
-// network nor a server that closes every association costs a dial per packet. What a client sends meanwhile is
-// dropped; the applications repeat it.
+// Between two dials of an association lies a pause, which doubles until an answer comes, so that neither a
+// dead network nor a server that closes every association costs a dial per packet. What a client sends
+// meanwhile is dropped; the applications repeat it.
 const (
 	firstPause = 500 * time.Millisecond
 	maxPause   = 8 * time.Second
@@ -26,13 +26,15 @@ type PacketOptions struct {
 	Logger *slog.Logger // nil logs nothing
 }
 
-// Packets relays the datagrams of one association until client fails or ctx ends. The upstream socket is opened
-// with the first packet and again with the first one after it broke, so an association outlives its upstream.
-// Packets that meet no upstream are dropped, as networks do. The caller closes client, whose deadlines are past
-// when Packets returns.
+// Packets relays the datagrams of one association until client fails or ctx ends. The upstream socket is
+// opened with the first packet and again with the first one after it broke, so an association outlives its
+// upstream. Packets that meet no upstream are dropped, as networks do. The caller closes client, whose
+// deadlines are past when Packets returns.
 //
 // client.ReadFrom returns a payload with the address of its target; client.WriteTo takes one with its source.
-func Packets(ctx context.Context, client net.PacketConn, up transport.PacketListener, o PacketOptions) Result {
+func Packets(
+	ctx context.Context, client net.PacketConn, up transport.PacketListener, o PacketOptions,
+) Result {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -124,7 +126,7 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	a.quietTil = time.Now().Add(a.pause)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.log.Warn("udp upstream unreachable", "err", err)
+			a.log.WarnContext(ctx, "udp upstream unreachable", "err", err)
 		}
 		return nil
 	}

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// offer sends a packet every step for a while.
-func (f *traffic) offer(during, step time.Duration) {
+// offer sends a packet every 100 ms for a while.
+func (f *traffic) offer(during time.Duration) {
+	const step = 100 * time.Millisecond
 	for range during / step {
 		f.send("x")
 		<-time.After(step)
@@ -34,7 +35,7 @@ func TestPacketsPausesAfterFailedDials(t *testing.T) {
 		l := opens()
 		var logged bytes.Buffer
 		f := startPackets(t, l, PacketOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-		f.offer(40*time.Second, 100*time.Millisecond)
+		f.offer(40 * time.Second)
 		if want := seconds(0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5); !slices.Equal(l.dials, want) {
 			t.Errorf("dials at %v, want %v", l.dials, want)
 		}
@@ -56,7 +57,7 @@ func TestPacketsPausesWhenSocketsDoNotLast(t *testing.T) {
 			return s, nil
 		}}
 		f := startPackets(t, l, PacketOptions{})
-		f.offer(20*time.Second, 100*time.Millisecond)
+		f.offer(20 * time.Second)
 		if want := seconds(0, 0.5, 1.5, 3.5, 7.5, 15.5); !slices.Equal(l.dials, want) {
 			t.Errorf("dials at %v, want %v", l.dials, want)
 		}
@@ -70,12 +71,12 @@ func TestPacketsPauseEndsWithAnAnswer(t *testing.T) {
 		var good *socket
 		l := opens()
 		f := startPackets(t, l, PacketOptions{})
-		f.offer(8*time.Second, 100*time.Millisecond)
+		f.offer(8 * time.Second)
 		l.open = func(context.Context) (net.PacketConn, error) {
 			good = newSocket(1000)
 			return good, nil
 		}
-		f.offer(8*time.Second, 100*time.Millisecond)
+		f.offer(8 * time.Second)
 		for range 3 {
 			good.in <- datagram{"answer", name("source")}
 			good.broken <- io.EOF
@@ -101,7 +102,7 @@ func TestPacketsPausesAfterAGoodSocket(t *testing.T) {
 		up.broken <- io.EOF
 		synctest.Wait()
 		l.dials, l.began = nil, time.Now()
-		f.offer(5*time.Second, 100*time.Millisecond)
+		f.offer(5 * time.Second)
 		if want := seconds(0, 0.5, 1.5, 3.5); !slices.Equal(l.dials, want) {
 			t.Errorf("dials at %v, want %v", l.dials, want)
 		}

@@ -22,8 +22,8 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/upstream"
 )
 
-// The far side of the benchmarks is a process of its own, this test binary once more, so that what is measured here
-// is the client: the peer has the server, the targets and, where told, the application.
+// The far side of the benchmarks is a process of its own, this test binary once more, so that what is
+// measured here is the client: the peer has the server, the targets and, where told, the application.
 
 // peerCipher is the environment variable that makes a process a peer, with its server's cipher.
 const peerCipher = "RELAY_TEST_PEER_CIPHER"

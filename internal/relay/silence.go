@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// ticksPerLimit is how often a flow's counters are read within one limit: silence is noticed between one limit and
-// one limit and a quarter after the last byte, without a timer call per chunk.
+// ticksPerLimit is how often a flow's counters are read within one limit: silence is noticed between one
+// limit and one limit and a quarter after the last byte, without a timer call per chunk.
 const ticksPerLimit = 4
 
-// silence calls expired once when nothing moved in a flow for the limit in force. The zero limit waits for ever.
+// silence calls expired once when nothing moved in a flow for the limit in force. The zero limit waits for
+// ever.
 type silence struct {
 	moved   func() int64 // bytes moved so far
 	expired func()

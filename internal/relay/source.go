@@ -9,8 +9,8 @@ import (
 
 // source yields the bytes of one direction.
 type source interface {
-	// next waits for bytes and returns a pooled buffer that holds n of them from room.Front on. The caller puts the
-	// buffer back. buf is nil when err is not.
+	// next waits for bytes and returns a pooled buffer that holds n of them from room.Front on. The caller
+	// puts the buffer back. buf is nil when err is not.
 	next(room transport.Headroom) (buf *buffer, n int, err error)
 }
 

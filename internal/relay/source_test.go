@@ -20,7 +20,6 @@ type waiting struct {
 	announced bool
 	hasty     bool
 	first     []byte // read by WaitRead, at most one byte
-	err       error
 }
 
 func (w *waiting) WaitRead() error {
@@ -180,7 +179,8 @@ func TestSinkWritesInPlace(t *testing.T) {
 
 // A layer without any room for a payload is written to as any other.
 func TestSinkWithoutRoom(t *testing.T) {
-	for _, room := range []transport.Headroom{{}, {Front: bufferSize, Max: 1}, {Front: bufferSize, Back: 1, Max: 9}} {
+	rooms := []transport.Headroom{{}, {Front: bufferSize, Max: 1}, {Front: bufferSize, Back: 1, Max: 9}}
+	for _, room := range rooms {
 		if _, got := newSink(&inPlace{room: room}); got != (transport.Headroom{Max: bufferSize}) {
 			t.Errorf("newSink with headroom %+v = room %+v, want the whole buffer", room, got)
 		}

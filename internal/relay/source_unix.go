@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -11,9 +12,9 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// socketSource reads a TCP socket with a buffer that it holds only while there are bytes: it tries to read, and
-// when nothing is there it gives the buffer back before the runtime's poller waits. It makes the same system calls
-// as net.Conn.Read does.
+// socketSource reads a TCP socket with a buffer that it holds only while there are bytes: it tries to read,
+// and when nothing is there it gives the buffer back before the runtime's poller waits. It makes the same
+// system calls as net.Conn.Read does.
 type socketSource struct {
 	raw syscall.RawConn
 	try func(fd uintptr) bool // method value made once, so that reading allocates nothing
@@ -57,12 +58,11 @@ func (s *socketSource) tryRead(fd uintptr) bool {
 		return true
 	}
 	buffers.Put(buf)
-	switch err {
-	case syscall.EAGAIN:
+	if errors.Is(err, syscall.EAGAIN) {
 		return false
-	case nil:
-		s.err = io.EOF
-	default:
+	}
+	s.err = io.EOF
+	if err != nil {
 		s.err = os.NewSyscallError("read", err)
 	}
 	return true
@@ -72,7 +72,7 @@ func (s *socketSource) tryRead(fd uintptr) bool {
 func readAgain(fd int, p []byte) (int, error) {
 	for {
 		n, err := syscall.Read(fd, p)
-		if err != syscall.EINTR { //nolint:errorlint // syscall.Read returns a bare Errno
+		if !errors.Is(err, syscall.EINTR) {
 			return n, err
 		}
 	}

@@ -33,9 +33,9 @@ type Result struct {
 }
 
 // Streams relays between client and target until both halves have ended, then closes both. A half that ends
-// passes on as CloseWrite while the other half goes on. When something breaks, the silence exceeds its limit or
-// ctx ends, both are aborted, so that neither side takes what it got for complete. Nothing of the flow runs any
-// more when Streams returns.
+// passes on as CloseWrite while the other half goes on. When something breaks, the silence exceeds its
+// limit or ctx ends, both are aborted, so that neither side takes what it got for complete. Nothing of the
+// flow runs any more when Streams returns.
 func Streams(ctx context.Context, client, target transport.StreamConn, l Limits) Result {
 	f := &flow{client: client, target: target, limits: l}
 	f.silence = silence{moved: f.bytes.moved, expired: func() { f.fail(ErrSilent) }}
@@ -78,8 +78,8 @@ type flow struct {
 	ended int   // halves that ended cleanly
 }
 
-// send carries the client's bytes to the target. When the target's side breaks, the other half may still hold the
-// answer that explains it, so the flow has a moment to deliver that.
+// send carries the client's bytes to the target. When the target's side breaks, the other half may still
+// hold the answer that explains it, so the flow has a moment to deliver that.
 func (f *flow) send() {
 	readErr, writeErr := copyStream(f.target, f.client, &f.bytes.sent)
 	if readErr == nil && writeErr == nil {
@@ -98,7 +98,8 @@ func (f *flow) send() {
 	}
 }
 
-// receive carries the target's bytes to the client. Behind a broken upload not even a complete answer ends cleanly.
+// receive carries the target's bytes to the client. Behind a broken upload not even a complete answer ends
+// cleanly.
 func (f *flow) receive() {
 	readErr, writeErr := copyStream(f.client, f.target, &f.bytes.received)
 	if readErr == nil && writeErr == nil && f.failure() == nil {
@@ -160,8 +161,8 @@ func (f *flow) finish() Result {
 	return Result{Sent: f.bytes.sent.Load(), Received: f.bytes.received.Load(), Err: err}
 }
 
-// copyStream moves everything from src to dst and counts what dst took. Both errors are nil after src's clean end.
-// It allocates nothing per chunk.
+// copyStream moves everything from src to dst and counts what dst took. Both errors are nil after src's
+// clean end. It allocates nothing per chunk.
 func copyStream(dst, src transport.StreamConn, count *atomic.Int64) (readErr, writeErr error) {
 	write, room := newSink(dst)
 	from := newSource(src)

@@ -38,7 +38,7 @@ func TestStreamsConformance(t *testing.T) {
 }
 
 func TestStreamsHalfCloses(t *testing.T) {
-	const size = 4 << 20
+	const size = 2 << 20
 	rows := []struct {
 		name  string
 		order func(c *conversation) (first, second transport.StreamConn)
@@ -76,7 +76,7 @@ func sendHalf(t *testing.T, from, to transport.StreamConn, want []byte) {
 }
 
 func TestStreamsBothWaysAtOnce(t *testing.T) {
-	const size = 4 << 20
+	const size = 2 << 20
 	c := converse(t.Context(), t, tcpPair, Limits{})
 	var both sync.WaitGroup
 	both.Go(func() { sendHalf(t, c.app, c.far, payload(size)) })

@@ -35,7 +35,7 @@ func TestStreamCuts(t *testing.T) {
 				conn := dialFaulty(t, row.fault, way.dial)
 				n, err := io.Copy(io.Discard, struct{ io.Reader }{conn})
 				if err == nil || n > row.fault.After {
-					t.Fatalf("read = %d bytes, %v, want at most %d bytes and an error", n, err, row.fault.After)
+					t.Fatalf("read = %d bytes, %v, want at most %d and an error", n, err, row.fault.After)
 				}
 				if way.name == "relayed" && !errors.Is(err, syscall.ECONNRESET) {
 					t.Errorf("application's read ended with %v, want %v", err, syscall.ECONNRESET)
@@ -83,6 +83,7 @@ func TestStreamCleanEnds(t *testing.T) {
 
 // The server drains what it cannot decrypt, then hangs up.
 func TestStreamWrongSecret(t *testing.T) {
+	t.Parallel() // it mostly waits
 	echo, err := outlinetest.StartEcho("")
 	echo = target(t, echo, err)
 	s := startServer(t, outlinetest.Config{DrainTimeout: short})
@@ -134,6 +135,7 @@ func TestStreamTargetRefuses(t *testing.T) {
 
 // A server that opens the WebSocket and then says nothing is found out by a ping.
 func TestStalledAfterOpening(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, outlinetest.Config{})
 	if err := s.SetFault(outlinetest.Fault{Stage: outlinetest.StallOpened}); err != nil {
 		t.Fatal(err)
@@ -167,6 +169,7 @@ func TestStalledAfterOpening(t *testing.T) {
 
 // A server that stops in the middle of a download is found out, too.
 func TestFrozenDuringDownload(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, outlinetest.Config{})
 	u := open(t, s, func(c *upstream.Config) {
 		c.WebSocket = websocket.Options{PingAfter: short, PongLimit: short}

@@ -123,6 +123,8 @@ func TestOpeningFails(t *testing.T) {
 	for _, row := range failures(t) {
 		for what, opening := range openings {
 			t.Run(row.name+" "+what, func(t *testing.T) {
+				t.Parallel() // half of them wait for their limit
+				row := row
 				s := startServer(t, row.config)
 				if err := s.SetFault(row.fault); err != nil {
 					t.Fatal(err)
@@ -150,7 +152,8 @@ func (f *failure) wantError(t *testing.T, s *outlinetest.Server, err error) {
 	if err == nil {
 		t.Fatal("opening succeeded, want an error")
 	}
-	if e, ok := errors.AsType[*carrier.Error](err); !ok || f.stage != "" && e.Stage != f.stage || e.Mode != carrier.H1 {
+	e, ok := errors.AsType[*carrier.Error](err)
+	if !ok || f.stage != "" && e.Stage != f.stage || e.Mode != carrier.H1 {
 		t.Errorf("error = %v, want one of h1 at stage %s", err, f.stage)
 	}
 	if f.is != nil && !errors.Is(err, f.is) {
@@ -182,7 +185,8 @@ func TestOpeningIsCancelled(t *testing.T) {
 				cancel(errLeft)
 			}()
 			// As long as the connect is under way, it is the context's error and not the cause.
-			if err := opening(ctx, open(t, s)); !errors.Is(err, errLeft) && !errors.Is(err, context.Canceled) {
+			err := opening(ctx, open(t, s))
+			if !errors.Is(err, errLeft) && !errors.Is(err, context.Canceled) {
 				t.Errorf("stage %d, %s: error = %v, want %v", stage, what, err, errLeft)
 			}
 		}
@@ -191,6 +195,7 @@ func TestOpeningIsCancelled(t *testing.T) {
 
 // A failed opening leaves no connection behind.
 func TestOpeningFailsWithoutALeak(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, outlinetest.Config{})
 	if err := s.SetFault(outlinetest.Fault{Stage: outlinetest.StallHTTP}); err != nil {
 		t.Fatal(err)
@@ -219,7 +224,8 @@ func TestNotCarried(t *testing.T) {
 	for what, opening := range openings {
 		err := opening(t.Context(), none)
 		if !errors.Is(err, upstream.ErrNotCarried) || !strings.Contains(err.Error(), upName) {
-			t.Errorf("%s of an upstream without URLs = %v, want %v with its name", what, err, upstream.ErrNotCarried)
+			t.Errorf("%s of an upstream without URLs = %v, want %v with its name",
+				what, err, upstream.ErrNotCarried)
 		}
 	}
 	both := open(t, s)
@@ -231,6 +237,7 @@ func TestNotCarried(t *testing.T) {
 
 // Without a limit of its own, opening is bound by ctx alone.
 func TestOpeningWithoutALimit(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, outlinetest.Config{})
 	if err := s.SetFault(outlinetest.Fault{Stage: outlinetest.StallTLS}); err != nil {
 		t.Fatal(err)

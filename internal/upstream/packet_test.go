@@ -90,13 +90,14 @@ func TestPacketDNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &dnsmessage.AResource{A: netip.MustParseAddr(outlinetest.DNSAddr4).As4()}
-	if len(answer.Answers) != 1 || answer.ID != 7 || *answer.Answers[0].Body.(*dnsmessage.AResource) != *want {
+	got := answer.Answers
+	if len(got) != 1 || answer.ID != 7 || *got[0].Body.(*dnsmessage.AResource) != *want {
 		t.Errorf("answer = %+v, want %s", answer, outlinetest.DNSAddr4)
 	}
 }
 
-// A datagram that the server cannot take whole is lost; one that cannot be sent at all is an error. Neither ends the
-// association.
+// A datagram that the server cannot take whole is lost; one that cannot be sent at all is an error. Neither
+// ends the association.
 func TestPacketTooLong(t *testing.T) {
 	echo, err := outlinetest.StartUDPEcho("")
 	echo = target(t, echo, err)
@@ -172,8 +173,8 @@ func associate(t *testing.T, u *upstream.Upstream) *local {
 	return l
 }
 
-// ask sends a datagram through the association, again and again as applications do, until the same comes from its
-// target.
+// ask sends a datagram through the association, again and again as applications do, until the same comes
+// from its target.
 func (l *local) ask(t *testing.T, to net.Addr, payload string) {
 	t.Helper()
 	want := packet{payload, to}
@@ -193,13 +194,15 @@ func (l *local) ask(t *testing.T, to net.Addr, payload string) {
 
 // The server ends associations that are idle. The client's lives on.
 func TestAssociationOutlivesTheServers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	echo, err := outlinetest.StartUDPEcho("")
 	echo = target(t, echo, err)
 	s := startServer(t, outlinetest.Config{AssociationTimeout: short})
 	l := associate(t, open(t, s))
 	for range 3 {
 		l.ask(t, udpAddr(t, echo.Addr()), "question")
-		if err := s.Wait(t.Context(), func(stats outlinetest.Stats) bool { return stats.Open == 0 }); err != nil {
+		err := s.Wait(t.Context(), func(stats outlinetest.Stats) bool { return stats.Open == 0 })
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -210,6 +213,7 @@ func TestAssociationOutlivesTheServers(t *testing.T) {
 
 // A server that restarts, or a path that breaks, costs one dial.
 func TestAssociationOutlivesAReset(t *testing.T) {
+	t.Parallel() // it mostly waits
 	echo, err := outlinetest.StartUDPEcho("")
 	echo = target(t, echo, err)
 	s := startServer(t, outlinetest.Config{})
@@ -262,7 +266,8 @@ func TestPacketThatDoesNotOpen(t *testing.T) {
 	if _, err := conn.WriteTo(make([]byte, 100), to); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Wait(t.Context(), func(stats outlinetest.Stats) bool { return stats.Sent > sent }); err != nil {
+	err = s.Wait(t.Context(), func(stats outlinetest.Stats) bool { return stats.Sent > sent })
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SetFault(outlinetest.Fault{}); err != nil {
@@ -285,10 +290,10 @@ func TestPacketsConcurrently(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i := range flows {
-		conn := listen(t, u)
+		conn, to, payload := listen(t, u), udpAddr(t, echo.Addr()), bytes.Repeat([]byte{byte(i)}, 1000)
 		all.Go(func() {
 			for range each {
-				if err := exchange(conn, udpAddr(t, echo.Addr()), bytes.Repeat([]byte{byte(i)}, 1000)); err != nil {
+				if err := exchange(conn, to, payload); err != nil {
 					t.Errorf("flow %d: %v", i, err)
 					return
 				}

@@ -152,7 +152,9 @@ func TestStreamLeavesNothing(t *testing.T) {
 	for range 3 {
 		wantEcho(t, relayTo(t, open(t, s), echo.Addr()), "hello")
 	}
-	err = s.Wait(t.Context(), func(stats outlinetest.Stats) bool { return stats.Handshakes == 3 && stats.Open == 0 })
+	err = s.Wait(t.Context(), func(stats outlinetest.Stats) bool {
+		return stats.Handshakes == 3 && stats.Open == 0
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
