@@ -7,6 +7,7 @@ import (
 	"crypto/sha1" //nolint:gosec // the same, for subkeys
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -93,16 +94,16 @@ func NewKey(c Cipher, secret string) (*Key, error) {
 }
 
 // LogValue implements slog.LogValuer.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // String names the cipher and hides the key.
-func (k *Key) String() string { return k.cipher.name + " [redacted]" }
+func (k Key) String() string { return k.cipher.name + " [redacted]" }
 
-// GoString hides the key from %#v.
-func (k *Key) GoString() string { return k.String() }
+// Format implements fmt.Formatter: no verb shows the key.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // session returns the AEAD for the subkey of one salt: HKDF-SHA1(master, salt, "ss-subkey").
-func (k *Key) session(salt []byte) (cipher.AEAD, error) {
+func (k Key) session(salt []byte) (cipher.AEAD, error) {
 	var subkey [maxSalt]byte
 	hkdfSHA1(subkey[:k.cipher.keySize], k.master, salt)
 	return k.cipher.aead(subkey[:k.cipher.keySize])

@@ -96,9 +96,7 @@ func (c *packetConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 func (c *packetConn) seal(buf, p []byte, target socksaddr.Addr) (int, error) {
 	front := c.room.Front
 	salt := buf[front : front+c.key.cipher.SaltSize()]
-	if _, err := rand.Read(salt); err != nil {
-		return 0, err
-	}
+	_, _ = rand.Read(salt) // never fails
 	aead, err := c.key.session(salt)
 	if err != nil {
 		return 0, err

@@ -28,7 +28,8 @@ type NoAnswerError struct {
 
 func (e *NoAnswerError) Error() string {
 	if e.After >= drainTime {
-		return fmt.Sprintf("server hung up after %s without an answer: is the secret right?", e.After.Round(time.Second))
+		after := e.After.Round(time.Second)
+		return fmt.Sprintf("server hung up after %s without an answer: is the secret right?", after)
 	}
 	return "server hung up without an answer: the target refused or cannot be reached"
 }

@@ -20,7 +20,7 @@ const firstWait = 10 * time.Millisecond
 type StreamDialer struct {
 	Endpoint transport.StreamEndpoint
 	Key      *Key
-	Prefix   []byte // the start of every salt; shorter than it
+	Prefix   []byte // the start of every salt; see CheckPrefix
 }
 
 var _ transport.StreamDialer = (*StreamDialer)(nil)
@@ -65,8 +65,8 @@ func newSalt(k *Key, prefix []byte) ([]byte, error) {
 		return nil, err
 	}
 	salt := make([]byte, k.cipher.SaltSize())
-	_, err := rand.Read(salt[copy(salt, prefix):])
-	return salt, err
+	_, _ = rand.Read(salt[copy(salt, prefix):]) // never fails
+	return salt, nil
 }
 
 // minRandom is how much of a salt must stay random: salts that repeat end the secrecy of both streams.

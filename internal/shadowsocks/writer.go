@@ -32,7 +32,10 @@ func (w *writer) init(dst transport.StreamConn, seal counter, salt []byte, targe
 	w.room = transport.Headroom{Max: transport.RecordSize}
 	if h, ok := dst.(transport.HeadroomWriter); ok {
 		w.inPlace, w.room = h, h.Headroom()
+		w.room.Max = min(w.room.Max, transport.RecordSize-w.room.Front-w.room.Back) // for write's buffers
 	}
+	w.mu.Lock() // flush reads the timer
+	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(firstWait, w.flush)
 }
 
@@ -89,9 +92,9 @@ func (w *writer) writeInPlace(buf []byte, front, back int) error {
 
 // chunk seals one chunk in place and writes it. The caller holds mu.
 func (w *writer) chunk(buf []byte, front, back int) error {
-	start, back := front-lengthSize, back-tagSize
-	w.seal.sealChunk(buf[start:], len(buf)-back-tagSize-front)
-	return w.send(buf, start, back)
+	start := front - lengthSize
+	w.seal.sealChunk(buf[start:], len(buf)-back-front)
+	return w.send(buf, start, back-tagSize)
 }
 
 // send hands buf[front:len(buf)-back] to the layer below. The caller holds mu.
