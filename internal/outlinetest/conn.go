@@ -3,6 +3,7 @@ package outlinetest
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type conn struct {
 	net.Conn // tcp without the methods that would go round Read and Write
 	tcp      *net.TCPConn
 	server   *Server
+	frozen   atomic.Bool // by FreezeAll
 	once     sync.Once
 	gone     chan struct{} // closed by Close
 }
@@ -67,6 +69,9 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // thaw waits while connections are frozen.
 func (c *conn) thaw() {
+	if c.frozen.Load() {
+		c.stall()
+	}
 	for {
 		changed := c.server.fault.frozen()
 		if changed == nil {

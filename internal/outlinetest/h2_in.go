@@ -152,7 +152,7 @@ func (h *h2Conn) ping(f *http2.PingFrame) {
 }
 
 func (h *h2Conn) rstStream(f *http2.RSTStreamFrame) error {
-	h.server.stats.update(func(t *Stats) { t.Mux.Resets = appendNewest(t.Mux.Resets, uint64(f.ErrCode)) })
+	h.server.stats.reset(uint64(f.ErrCode))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.streams[f.StreamID]

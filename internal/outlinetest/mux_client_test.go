@@ -13,11 +13,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
@@ -32,6 +35,7 @@ var carriers = map[string]struct {
 	connect   func(*testing.T, *outlinetest.Server) opener
 }{
 	"h2": {outlinetest.HTTP1 | outlinetest.HTTP2, connectH2},
+	"h3": {outlinetest.HTTP1 | outlinetest.HTTP3, connectH3},
 }
 
 // request is an extended CONNECT for rawURL.
@@ -125,6 +129,82 @@ func (p *pumped) Read(b []byte) (int, error) {
 		err = p.err
 	}
 	return n, err
+}
+
+func connectH3(t *testing.T, s *outlinetest.Server) opener {
+	t.Helper()
+	open, err := dialH3(t, s, &quic.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open
+}
+
+// dialH3 opens a QUIC connection from a port of its own.
+func dialH3(t *testing.T, s *outlinetest.Server, config *quic.Config) (opener, error) {
+	t.Helper()
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+	if strings.HasPrefix(s.Addr(), "127.") {
+		_ = udp.Close()
+		udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &quic.Transport{Conn: udp}
+	t.Cleanup(func() { _ = q.Close(); _ = udp.Close() })
+	addr, err := net.ResolveUDPAddr("udp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := &tls.Config{RootCAs: s.CertPool(), NextProtos: []string{http3.NextProtoH3}}
+	conn, err := q.Dial(t.Context(), addr, trust, config)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = conn.CloseWithError(0x100, "") })
+	c := (&http3.Transport{}).NewClientConn(conn)
+	return func(ctx context.Context, rawURL string, header http.Header) (net.Conn, *http.Response, error) {
+		select {
+		case <-c.ReceivedSettings():
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		if !c.Settings().EnableExtendedConnect {
+			return nil, nil, errors.New("no extended CONNECT")
+		}
+		stream, err := c.OpenRequestStream(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		r := request(ctx, rawURL, header)
+		r.Proto, r.ProtoMajor = "websocket", 3
+		if err := stream.SendRequestHeader(r); err != nil {
+			return nil, nil, err
+		}
+		response, err := stream.ReadResponse()
+		if err != nil {
+			return nil, nil, err
+		}
+		if response.StatusCode != http.StatusOK {
+			return nil, response, fmt.Errorf("status %d", response.StatusCode)
+		}
+		return h3Stream{stream, conn}, response, nil
+	}, nil
+}
+
+// h3Stream is a stream of the library as a connection.
+type h3Stream struct {
+	*http3.RequestStream
+	conn *quic.Conn
+}
+
+func (s h3Stream) LocalAddr() net.Addr  { return s.conn.LocalAddr() }
+func (s h3Stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+func (s h3Stream) Close() error {
+	s.CancelRead(0x100)
+	return s.RequestStream.Close()
 }
 
 // switching answers the handshake of HTTP/1.1, so that gorilla's client speaks over an opened stream.

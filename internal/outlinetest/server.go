@@ -15,7 +15,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 const (
@@ -23,6 +26,7 @@ const (
 	defaultAssociation = 5 * time.Minute  // RFC 4787, section 4.3
 	openingTimeout     = 10 * time.Second // for TLS and the HTTP request together
 	dialTimeout        = 30 * time.Second
+	portAttempts       = 16
 	acceptPause        = 10 * time.Millisecond // after a failed accept, such as one without a file descriptor
 )
 
@@ -61,6 +65,7 @@ type Server struct {
 	salts  saltCache
 	chain  *chain // nil without TLS
 	tls    *tls.Config
+	quic   *h3Port // nil without HTTP/3
 	fault  faultBox
 	stats  statsBox
 
@@ -72,6 +77,7 @@ type Server struct {
 	closed   bool
 	listener net.Listener // nil while a fault keeps the port closed
 	conns    map[*conn]struct{}
+	quics    map[*quic.Conn]struct{}
 	sockets  map[*socket]struct{}
 	targets  map[net.Conn]struct{}
 }
@@ -91,6 +97,7 @@ func Start(c Config) (*Server, error) {
 		addr:    c.Addr,
 		key:     key,
 		conns:   make(map[*conn]struct{}),
+		quics:   make(map[*quic.Conn]struct{}),
 		sockets: make(map[*socket]struct{}),
 		targets: make(map[net.Conn]struct{}),
 	}
@@ -101,11 +108,31 @@ func Start(c Config) (*Server, error) {
 		s.tls = s.chain.config(c.Protocols, &s.fault)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.open(); err != nil {
+	if err := s.openPorts(); err != nil {
 		s.cancel()
 		return nil, err
 	}
 	return s, nil
+}
+
+// openPorts opens the TCP port and the UDP port of the same number. Where the number is free to choose, one
+// may be taken on the other side, and the next is tried.
+func (s *Server) openPorts() error {
+	for attempt := 1; ; attempt++ {
+		err := s.open()
+		if err != nil || !s.config.Protocols.has(HTTP3) {
+			return err
+		}
+		if err = s.openQUIC(); err == nil {
+			return nil
+		}
+		s.shut()
+		s.running.Wait()
+		if attempt == portAttempts || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+		s.addr = s.config.Addr
+	}
 }
 
 func (c Config) withDefaults() Config {
@@ -144,7 +171,7 @@ func (s *Server) open() error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	if s.listener != nil {
+	if s.listener != nil || !s.config.Protocols.has(HTTP1|HTTP2) {
 		return nil
 	}
 	l, err := net.Listen("tcp", s.addr)
@@ -203,18 +230,41 @@ func (s *Server) Close() error {
 		_ = t.Close()
 	}
 	s.CutAll()
+	if s.quic != nil {
+		s.quic.close()
+	}
 	s.running.Wait()
 	return nil
 }
 
-// CutAll resets every connection, as a crashed server or a broken path does.
+// CutAll resets every connection, as a crashed server or a broken path does. One of QUIC is closed with
+// H3_INTERNAL_ERROR.
 func (s *Server) CutAll() {
-	s.mu.Lock()
-	conns := slices.Collect(maps.Keys(s.conns))
-	s.mu.Unlock()
+	conns, quics := s.connections()
 	for _, c := range conns {
 		c.reset()
 	}
+	for _, c := range quics {
+		resetQUIC(c)
+	}
+}
+
+// FreezeAll stops every connection that is open now, for good and without a word; new ones work. With QUIC, a
+// client's new connection must come from another port than its old one.
+func (s *Server) FreezeAll() {
+	conns, quics := s.connections()
+	for _, c := range conns {
+		c.frozen.Store(true)
+	}
+	for _, c := range quics {
+		s.quic.socket.freeze(c.RemoteAddr())
+	}
+}
+
+func (s *Server) connections() ([]*conn, []*quic.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.conns)), slices.Collect(maps.Keys(s.quics))
 }
 
 // CloseAll sends a Close frame with code on every WebSocket and leaves the rest to the clients.

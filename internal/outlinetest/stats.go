@@ -37,7 +37,7 @@ type MuxStats struct {
 	PingAcks       int      // h2: PINGs that clients have answered
 	SettingsAcks   int      // h2: SETTINGS that clients have acknowledged
 	GoAways        int      // h2: from clients
-	Resets         []uint64 // h2: error codes of RST_STREAMs from clients
+	Resets         []uint64 // h2, h3: error codes of the RST_STREAMs and RESET_STREAMs from clients
 	Violations     []string // h2: what clients did against the protocol
 }
 
@@ -120,6 +120,10 @@ func (b *statsBox) snapshot() Stats {
 func (b *statsBox) request(r *http.Request, proto, head string) {
 	q := Request{Proto: proto, URI: r.RequestURI, Host: r.Host, Header: r.Header.Clone(), Head: head}
 	b.update(func(t *Stats) { t.Requests = appendNewest(t.Requests, q) })
+}
+
+func (b *statsBox) reset(code uint64) {
+	b.update(func(t *Stats) { t.Mux.Resets = appendNewest(t.Mux.Resets, code) })
 }
 
 func (b *statsBox) violation(what string) {
