@@ -48,8 +48,12 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, err
 	server := &socks5.Server{
 		Stream:       picker,
 		UDPAdvertise: c.Listen.UDPAdvertise,
-		Limits:       relay.Limits{Idle: c.Relay.IdleTimeout, HalfOpen: c.Relay.HalfCloseTimeout},
-		Logger:       log,
+		Limits: relay.Limits{
+			Answer:   c.Relay.AnswerTimeout,
+			Idle:     c.Relay.IdleTimeout,
+			HalfOpen: c.Relay.HalfCloseTimeout,
+		},
+		Logger: log,
 	}
 	if picker.CarriesPackets() {
 		server.Packet = picker

@@ -108,7 +108,7 @@ func TestDefaults(t *testing.T) {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
-		Relay: Relay{HalfCloseTimeout: 10 * time.Minute},
+		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 		Upstreams: []Upstream{
 			{
 				Name:      "example.com",

@@ -121,6 +121,7 @@ type Probe struct {
 
 // Relay limits flows. 0 means never.
 type Relay struct {
+	AnswerTimeout    time.Duration // silence after which a flow is reset that never got an answer
 	IdleTimeout      time.Duration // silence after which a flow open both ways is reset
 	HalfCloseTimeout time.Duration // the same once one half has ended
 }
@@ -195,7 +196,7 @@ func Default() Config {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
-		Relay: Relay{HalfCloseTimeout: 10 * time.Minute},
+		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 	}
 }
 

@@ -18,6 +18,7 @@ func (d *decoder) root(c *Config) section {
 		{"fwmark", mark(&c.Mark)},
 		{"dial_timeout", timeout(&c.DialTimeout)},
 		{"relay", section{
+			{"answer_timeout", duration(&c.Relay.AnswerTimeout)},
 			{"idle_timeout", duration(&c.Relay.IdleTimeout)},
 			{"half_close_timeout", duration(&c.Relay.HalfCloseTimeout)},
 		}},

@@ -13,7 +13,8 @@ const ticksPerLimit = 4
 // silence calls expired once when nothing moved in a flow for the limit in force. The zero limit waits for
 // ever.
 type silence struct {
-	moved   func() int64 // bytes moved so far
+	moved   func() int64   // bytes moved so far
+	matters func() verdict // whether silence counts at the moment; nil = always
 	expired func()
 
 	mu    sync.Mutex
@@ -64,7 +65,12 @@ func (s *silence) check() bool {
 		return false
 	}
 	now := time.Now()
-	if moved := s.moved(); moved != s.last {
+	v := s.verdict()
+	if v == nevermore {
+		s.timer = nil
+		return false
+	}
+	if moved := s.moved(); moved != s.last || v == notYet {
 		s.last, s.since = moved, now
 	}
 	if now.Sub(s.since) >= s.limit {
@@ -75,6 +81,22 @@ func (s *silence) check() bool {
 		s.ticks.Add(1)
 	}
 	return false
+}
+
+// verdict says what silence means at the moment.
+type verdict uint8
+
+const (
+	counts    verdict = iota
+	notYet            // it is no silence yet
+	nevermore         // nor will it ever be
+)
+
+func (s *silence) verdict() verdict {
+	if s.matters == nil {
+		return counts
+	}
+	return s.matters()
 }
 
 // stop ends the wait. A call of expired in progress is waited for, and none follows.

@@ -84,6 +84,71 @@ func TestSilenceEndsAFlow(t *testing.T) {
 	}
 }
 
+func TestUnansweredFlow(t *testing.T) {
+	const answer = time.Minute
+	say := func(t *testing.T, from, to transport.StreamConn) {
+		t.Helper()
+		mustWrite(t, from, payload(1))
+		mustRead(t, to, 1)
+		synctest.Wait()
+	}
+	rows := []struct {
+		name   string
+		before func(t *testing.T, c *conversation)
+		ends   bool
+	}{
+		{"client said nothing", func(*testing.T, *conversation) {}, false},
+		{"client spoke late", func(t *testing.T, c *conversation) {
+			<-time.After(10 * answer)
+			say(t, c.app, c.far)
+		}, true},
+		{"upload goes on", func(t *testing.T, c *conversation) {
+			for range 10 {
+				say(t, c.app, c.far)
+				<-time.After(answer * 9 / 10)
+			}
+			say(t, c.app, c.far)
+		}, true},
+		{"answered once", func(t *testing.T, c *conversation) {
+			say(t, c.app, c.far)
+			say(t, c.far, c.app)
+			say(t, c.app, c.far)
+		}, false},
+		{"client has ended its half", func(t *testing.T, c *conversation) {
+			say(t, c.app, c.far)
+			_ = c.app.CloseWrite()
+			synctest.Wait()
+		}, false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := converse(t.Context(), t, pipePair, Limits{Answer: answer})
+				row.before(t, c)
+				start := time.Now()
+				if !row.ends {
+					<-time.After(100 * answer)
+					_, _ = c.far.CloseWrite(), c.app.CloseWrite()
+				}
+				r := c.wait(t)
+				if !row.ends {
+					if r.Err != nil {
+						t.Errorf("Streams = %+v, want a clean end", r)
+					}
+					return
+				}
+				if took := time.Since(start); took < answer || took > answer+answer/ticksPerLimit {
+					t.Errorf("flow ended after %v of silence, want about %v", took, answer)
+				}
+				if !errors.Is(r.Err, ErrUnanswered) {
+					t.Errorf("Streams = %+v, want error %v", r, ErrUnanswered)
+				}
+				wantReset(t, "application", c.app)
+			})
+		})
+	}
+}
+
 // The wait is measured from the last byte, wherever that falls between two looks.
 func TestSilenceAtEveryPhase(t *testing.T) {
 	for phase := range 16 {

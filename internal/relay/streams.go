@@ -16,11 +16,20 @@ import (
 // never comes.
 const lastWords = 2 * time.Second
 
-// ErrSilent says that nothing moved in a flow for longer than its limit.
-var ErrSilent = fmt.Errorf("nothing moved for too long: %w", os.ErrDeadlineExceeded)
+var (
+	// ErrSilent says that nothing moved in a flow for longer than its limit.
+	ErrSilent = fmt.Errorf("nothing moved for too long: %w", os.ErrDeadlineExceeded)
+	// ErrUnanswered says that nothing at all came back. Some servers say nothing for ever to a secret that they do
+	// not know.
+	ErrUnanswered = fmt.Errorf("no answer to what the client sent (is the secret right?): %w",
+		os.ErrDeadlineExceeded)
+)
 
-// Limits bound the silence of a flow. Both are noticed up to a quarter late.
+// Limits bound the silence of a flow. All are noticed up to a quarter late.
 type Limits struct {
+	// Answer is the silence after which a flow is reset in which the client has sent something, has not ended its
+	// half, and has never got a byte back; 0 = never.
+	Answer   time.Duration
 	Idle     time.Duration // silence after which a flow open both ways is reset; 0 = never
 	HalfOpen time.Duration // the same once one half has ended; 0 = never
 }
@@ -39,7 +48,11 @@ type Result struct {
 func Streams(ctx context.Context, client, target transport.StreamConn, l Limits) Result {
 	f := &flow{client: client, target: target, limits: l}
 	f.silence = silence{moved: f.bytes.moved, expired: func() { f.fail(ErrSilent) }}
+	f.unanswered = silence{
+		moved: f.bytes.moved, matters: f.awaitsAnswer, expired: func() { f.fail(ErrUnanswered) },
+	}
 	f.silence.setLimit(l.Idle)
+	f.unanswered.setLimit(l.Answer)
 	revoke := whenDone(ctx, func() { f.fail(context.Cause(ctx)) })
 
 	var sending sync.WaitGroup
@@ -48,6 +61,7 @@ func Streams(ctx context.Context, client, target transport.StreamConn, l Limits)
 	sending.Wait()
 	revoke()
 	f.silence.stop()
+	f.unanswered.stop()
 	return f.finish()
 }
 
@@ -72,6 +86,7 @@ type flow struct {
 	limits         Limits
 	bytes          counters
 	silence        silence
+	unanswered     silence
 
 	mu    sync.Mutex
 	err   error // the first failure
@@ -124,6 +139,20 @@ func (f *flow) end() {
 	if half {
 		f.silence.setLimit(f.limits.HalfOpen)
 	}
+}
+
+// awaitsAnswer says whether the client waits for the first byte of an answer.
+func (f *flow) awaitsAnswer() verdict {
+	f.mu.Lock()
+	ended := f.ended
+	f.mu.Unlock()
+	switch {
+	case ended > 0 || f.bytes.received.Load() > 0:
+		return nevermore
+	case f.bytes.sent.Load() == 0:
+		return notYet
+	}
+	return counts
 }
 
 // note keeps the first failure, which is the cause of those that follow.

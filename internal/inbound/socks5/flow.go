@@ -157,6 +157,11 @@ func (f *flow) end(ctx context.Context, r relay.Result) {
 		log.InfoContext(ctx, "flow broken", "err", err)
 		return
 	}
+	if f.proto == protoTCP && r.Sent > 0 && r.Received == 0 {
+		// It may be how this target does things, or all that Shadowsocks can say of one that refused.
+		log.InfoContext(ctx, "flow closed without an answer")
+		return
+	}
 	log.DebugContext(ctx, "flow closed")
 }
 
