@@ -1,5 +1,7 @@
 package transport
 
+import "time"
+
 // RecordSize is the largest plaintext of one TLS record (RFC 8446, section 5.1). A wire unit of exactly this
 // size costs one record and one system call; one byte more costs two.
 const RecordSize = 16384
@@ -19,6 +21,13 @@ type HeadroomWriter interface {
 	// WriteHeadroom writes the payload buf[front:len(buf)-back], where front and back are at least the
 	// Headroom's. The caller's buffer is overwritten, payload included, and is the caller's again on return.
 	WriteHeadroom(buf []byte, front, back int) error
+}
+
+// PathWatcher is a stream that knows whether the peer's host still acknowledges what it is sent.
+type PathWatcher interface {
+	// Unacknowledged is for how long the host has acknowledged nothing although it was sent something again
+	// and again; 0 while all is well, or nothing is known.
+	Unacknowledged() time.Duration
 }
 
 // WaitReader is a reader that can wait for data without a buffer to put it in, so that an idle flow holds

@@ -45,7 +45,7 @@ type conn struct {
 	pongs  sync.WaitGroup // the goroutine that answers, one at the most
 }
 
-func (c *conn) init(carrier transport.StreamConn, o Options) {
+func (c *conn) init(carrier transport.StreamConn, o Options, mayBlock func() bool) {
 	c.carrier, c.halfClose = carrier, o.HalfClose
 	c.out = newFrameWriter(carrier)
 	c.in.src, c.in.onControl = heardReader{carrier, &c.alive}, c.control
@@ -56,9 +56,16 @@ func (c *conn) init(carrier transport.StreamConn, o Options) {
 	if o.PongLimit <= 0 {
 		c.alive.pongLimit = defaultPongLimit
 	}
-	c.alive.ping = c.ping
+	c.alive.ping, c.alive.frames = c.ping, c.out.frames.Load
 	c.alive.dead = func() { c.giveUp(ErrPingTimeout) }
+	c.alive.mayBlock = mayBlock
 	c.alive.start()
+}
+
+// pathAlive reports whether the peer's host acknowledges what it is sent, as far as anybody knows.
+func (c *conn) pathAlive() bool {
+	w, ok := c.carrier.(transport.PathWatcher)
+	return !ok || w.Unacknowledged() < maxUnacknowledged
 }
 
 // write sends one message in place.

@@ -18,10 +18,13 @@ const (
 	firstPingAfter = 5 * time.Second
 	// jitter is the part of an interval by which it varies, so that connections do not ping in step.
 	jitter = 0.1
-	// maxUnanswered is how much we may have sent since we last heard from the peer for a missing pong to
-	// count. A peer whose target takes no more stops reading and so answers no ping; that is back-pressure,
-	// not death. This much fits into the buffers between.
+	// maxUnanswered is how much a stream may have sent since we last heard from the peer for a missing pong
+	// to count. A peer whose target takes no more stops reading and so answers no ping; that is
+	// back-pressure, not death. This much fits into the buffers between.
 	maxUnanswered = 16 << 10
+	// maxUnacknowledged is for how long the peer's host may leave unacknowledged what it was sent. A host
+	// that is there acknowledges even when its application reads nothing.
+	maxUnacknowledged = 20 * time.Second
 )
 
 // ErrPingTimeout says that the peer answered neither data nor a ping.
@@ -34,7 +37,9 @@ type keepalive struct {
 	pingAfter time.Duration // silence before a ping
 	pongLimit time.Duration // silence after one
 	ping      func() (sent bool)
-	dead      func() // called once, at most, and never after stop
+	frames    func() uint64 // frames written so far, pings included
+	mayBlock  func() bool   // whether the peer may be alive and have stopped reading; never for datagrams
+	dead      func()        // called once, at most, and never after stop
 
 	epoch      time.Time     // what heard counts from
 	heard      atomic.Int64  // when something arrived last, as a time.Duration since epoch
@@ -48,6 +53,7 @@ type keepalive struct {
 	seen     time.Duration // heard, at the last tick
 	seenRead uint64        // reads, at the last tick
 	waiting  bool          // a ping is out
+	stuck    uint64        // frames, when a frame in progress last kept a ping from going out; 0 = it did not
 }
 
 // start begins the wait. A negative pingAfter means no keep-alive.
@@ -118,20 +124,31 @@ func (k *keepalive) tick() {
 	k.seen, k.seenRead = heard, reads
 	switch {
 	case alive:
-		k.waiting = false
+		k.waiting, k.stuck = false, 0
 		k.timer.Reset(jittered(k.pingAfter) - (time.Since(k.epoch) - heard))
-	case !k.waiting:
-		k.waiting = k.ping()
+	case !k.waiting && !k.isStuck():
 		k.timer.Reset(k.pongLimit)
 	case !reading: // the pong may wait below us; another ping keeps proxies from cutting
 		k.waiting = false
 		k.timer.Reset(jittered(k.pingAfter))
-	case !sameRead || k.unanswered.Load() > maxUnanswered:
+	case !sameRead || (!k.waiting || k.unanswered.Load() > maxUnanswered) && k.mayBlock():
 		k.timer.Reset(k.pongLimit)
 	default:
 		k.timer = nil
 		k.dead()
 	}
+}
+
+// isStuck sends a ping, or reports whether the same frame has kept it from going out since the last tick. The
+// caller holds mu.
+func (k *keepalive) isStuck() bool {
+	before := k.stuck
+	k.stuck = 0
+	if k.waiting = k.ping(); k.waiting {
+		return false
+	}
+	k.stuck = k.frames() + 1
+	return k.stuck == before
 }
 
 func jittered(d time.Duration) time.Duration {

@@ -31,7 +31,8 @@ var (
 // NewPackets makes a Packets of a carrier whose WebSocket handshake is done. The Packets owns the carrier.
 func NewPackets(carrier transport.StreamConn, o Options) *Packets {
 	p := new(Packets)
-	p.init(carrier, o)
+	// A server never waits for the target of a datagram, so one that does not read is dead.
+	p.init(carrier, o, func() bool { return false })
 	return p
 }
 

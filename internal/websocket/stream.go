@@ -26,7 +26,7 @@ var (
 // NewStream makes a Stream of a carrier whose WebSocket handshake is done. The Stream owns the carrier.
 func NewStream(carrier transport.StreamConn, o Options) *Stream {
 	s := new(Stream)
-	s.init(carrier, o)
+	s.init(carrier, o, s.pathAlive)
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
@@ -18,6 +19,8 @@ type frameWriter struct {
 	carrier transport.StreamConn
 	inPlace transport.HeadroomWriter // the carrier, where it takes frames in place; else nil
 	room    transport.Headroom       // the carrier's
+
+	frames atomic.Uint64 // written so far
 
 	mu     sync.Mutex
 	keys   maskKeys
@@ -113,6 +116,7 @@ func (w *frameWriter) writeFrame(op opcode, buf []byte, front, back int) error {
 	} else {
 		_, w.err = w.carrier.Write(buf[start : len(buf)-back])
 	}
+	w.frames.Add(1)
 	return w.err
 }
 
