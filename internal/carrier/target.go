@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Target is where a WebSocket lives and how it may be reached.
@@ -21,12 +23,15 @@ func (t Target) String() string { return t.URL.Scheme + "://" + t.URL.Host }
 // Which values of which query parameters are flags. The names are those of the RFCs and of the libraries that
 // existing configurations took them from.
 var (
+	offValues  = []string{"0", "false", "no", "off"}
 	tryValues  = []string{"1", "true", "yes", "on"}
 	onlyValues = []string{"only", "strict"}
-	h2Names    = []string{"h2", "http2", "h2c", "rfc8441"}
-	h3Names    = []string{"h3", "http3", "quic", "rfc9220"}
-	onlyNames  = map[string]Mode{"h2only": H2, "h3only": H3}
-	noH1Names  = []string{"connect", "extended_connect", "extended-connect", "connect_protocol"}
+	modeNames  = map[string]Mode{
+		"h2": H2, "http2": H2, "h2c": H2, "rfc8441": H2,
+		"h3": H3, "http3": H3, "quic": H3, "rfc9220": H3,
+	}
+	onlyNames = map[string]Mode{"h2only": H2, "h3only": H3}
+	noH1Names = []string{"connect", "extended_connect", "extended-connect", "connect_protocol"}
 )
 
 // flags are what the query of a URL asks for.
@@ -53,11 +58,8 @@ func ParseTarget(raw string) (Target, error) {
 	default:
 		return Target{}, fmt.Errorf("URL scheme %q: use wss or ws", u.Scheme)
 	}
-	switch {
-	case u.Hostname() == "":
-		return Target{}, errors.New("URL without a host")
-	case u.User != nil:
-		return Target{}, errors.New("URL with a user name or password: an Outline server takes none")
+	if err := checkAddress(u); err != nil {
+		return Target{}, err
 	}
 	var f flags
 	u.RawQuery, err = f.cut(u.RawQuery)
@@ -75,6 +77,27 @@ func ParseTarget(raw string) (Target, error) {
 	return Target{URL: u, Modes: modes, Origin: f.origin}, nil
 }
 
+// checkAddress refuses what cannot be dialed or put into a request line.
+func checkAddress(u *url.URL) error {
+	u.Host = strings.TrimSuffix(u.Host, ":") // the default port, as without a colon
+	switch {
+	case u.Hostname() == "":
+		return errors.New("URL without a host")
+	case strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
+		return errors.New("URL with an IPv6 address: it goes into brackets")
+	case u.User != nil:
+		return errors.New("URL with a user name or password: an Outline server takes none")
+	case strings.Contains(u.RawQuery, " "):
+		return errors.New("URL with a space in its query: write %20")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return errors.New("URL with a port that is not from 1 to 65535")
+		}
+	}
+	return nil
+}
+
 // withoutURL strips the URL, and with it the secret path, from what package url says.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
@@ -87,9 +110,9 @@ func withoutURL(err error) error {
 		return errors.New("invalid character in the host")
 	}
 	if strings.Contains(err.Error(), "port") {
-		return errors.New("invalid port after the host")
+		return errors.New("invalid port after the host; an IPv6 address goes into brackets")
 	}
-	return errors.New("check for spaces, control characters and unbracketed IPv6 addresses")
+	return errors.New("check for spaces, control characters and missing brackets")
 }
 
 // cut takes the flags out of a query and returns the rest byte for byte.
@@ -110,37 +133,51 @@ func (f *flags) cut(query string) (rest string, err error) {
 // parse reports whether one part of a query is a flag and notes what it asks for.
 func (f *flags) parse(part string) (isFlag bool, err error) {
 	name, value, _ := strings.Cut(part, "=")
-	name, value = strings.ToLower(name), strings.ToLower(value)
-	mode, only := onlyNames[name]
-	switch {
-	case slices.Contains(h2Names, name):
-		mode = H2
-	case slices.Contains(h3Names, name):
-		mode = H3
-	case slices.Contains(noH1Names, name) && slices.Contains(onlyValues, value):
+	name = strings.ToLower(name)
+	if name == "origin" {
+		return true, f.setOrigin(value)
+	}
+	value = strings.ToLower(value)
+	if slices.Contains(noH1Names, name) && slices.Contains(onlyValues, value) {
 		f.noH1 = true
 		return true, nil
-	case name == "origin":
-		return true, f.setOrigin(part)
-	case !only:
-		return false, nil
 	}
-	switch {
-	case value == "0" || value == "false" || value == "no" || value == "off":
-	case only && slices.Contains(tryValues, value), !only && slices.Contains(onlyValues, value):
-		f.only[mode] = true
-	case !only && slices.Contains(tryValues, value):
-		f.try[mode] = true
-	default:
-		return true, fmt.Errorf("URL flag %s: unknown value: use %s=1 or %s=only", name, name, name)
+	if mode, ok := onlyNames[name]; ok {
+		return true, f.setOnly(mode, name, value)
 	}
-	return true, nil
+	if mode, ok := modeNames[name]; ok {
+		return true, f.setMode(mode, name, value)
+	}
+	return false, nil
 }
 
-func (f *flags) setOrigin(part string) error {
-	_, escaped, _ := strings.Cut(part, "=")
+// setOnly notes a flag whose name says only already.
+func (f *flags) setOnly(mode Mode, name, value string) error {
+	if slices.Contains(tryValues, value) || slices.Contains(onlyValues, value) {
+		f.only[mode] = true
+		return nil
+	}
+	if slices.Contains(offValues, value) {
+		return nil
+	}
+	return fmt.Errorf("URL flag %s: unknown value: use %s=1", name, name)
+}
+
+func (f *flags) setMode(mode Mode, name, value string) error {
+	switch {
+	case slices.Contains(onlyValues, value):
+		f.only[mode] = true
+	case slices.Contains(tryValues, value):
+		f.try[mode] = true
+	case !slices.Contains(offValues, value):
+		return fmt.Errorf("URL flag %s: unknown value: use %s=1 or %s=only", name, name, name)
+	}
+	return nil
+}
+
+func (f *flags) setOrigin(escaped string) error {
 	value, err := url.QueryUnescape(escaped)
-	if err != nil || strings.ContainsAny(value, "\r\n") {
+	if err != nil || strings.ContainsFunc(value, unicode.IsControl) {
 		return errors.New("URL flag origin: not a valid header value")
 	}
 	f.origin = value
