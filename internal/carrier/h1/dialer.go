@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -26,9 +27,9 @@ var _ carrier.Dialer = (*Dialer)(nil)
 
 // DialCarrier implements carrier.Dialer.
 func (d *Dialer) DialCarrier(ctx context.Context, u *url.URL) (transport.StreamConn, error) {
-	socket, err := d.Net.DialStream(ctx, hostPort(u))
+	socket, err := d.Net.DialStream(ctx, carrier.HostPort(u))
 	if err != nil {
-		return nil, carrier.DialError(carrier.H1, err)
+		return nil, carrier.DialError(carrier.H1, withCause(ctx, err))
 	}
 	// A past deadline is what makes the blocked calls below return when ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
@@ -41,6 +42,14 @@ func (d *Dialer) DialCarrier(ctx context.Context, u *url.URL) (transport.StreamC
 		return nil, becauseOf(ctx, err)
 	}
 	return c, nil
+}
+
+// withCause adds to the failure of a dial why ctx ended it, where it did.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 // becauseOf replaces the deadline's error by the reason why it was set.
@@ -76,16 +85,6 @@ func (d *Dialer) open(ctx context.Context, socket transport.StreamConn, u *url.U
 
 // plainBuffer serves the small reads; large ones go past it.
 const plainBuffer = 1024
-
-func hostPort(u *url.URL) string {
-	if port := u.Port(); port != "" {
-		return net.JoinHostPort(u.Hostname(), port)
-	}
-	if u.Scheme == "wss" {
-		return net.JoinHostPort(u.Hostname(), "443")
-	}
-	return net.JoinHostPort(u.Hostname(), "80")
-}
 
 // halfCloser is what TLS and TCP connections have in common beyond net.Conn.
 type halfCloser interface {

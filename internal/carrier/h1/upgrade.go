@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 )
 
 // maxResponse bounds the header of the server's response.
@@ -22,36 +24,20 @@ const maxResponse = 16 << 10
 // acceptGUID is RFC 6455's, section 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// StatusError is a response other than 101 Switching Protocols.
-type StatusError struct{ Code int }
-
-func (e *StatusError) Error() string {
-	hint := ""
-	switch e.Code {
-	case http.StatusNotFound, http.StatusBadRequest:
-		hint = ": is the path in the URL right?"
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		hint = ": the proxy in front works, the Outline server behind it does not"
-	}
-	return fmt.Sprintf("server answered %d %s instead of 101%s", e.Code, http.StatusText(e.Code), hint)
-}
-
 // upgrade sends the opening handshake on rw and checks the answer (RFC 6455, section 4.1). rest is what came
 // behind the response in the same read.
 func upgrade(rw io.ReadWriter, u *url.URL, header http.Header) (rest []byte, err error) {
 	var nonce [16]byte
-	if _, err := rand.Read(nonce[:]); err != nil {
-		return nil, err
-	}
+	_, _ = rand.Read(nonce[:]) // never fails
 	key := base64.StdEncoding.EncodeToString(nonce[:])
 	if _, err := rw.Write(request(u, key, header)); err != nil {
 		return nil, err
 	}
-	response, rest, err := readResponse(rw)
+	resp, rest, err := readResponse(rw)
 	if err != nil {
 		return nil, err
 	}
-	return rest, checkResponse(response, key)
+	return rest, checkResponse(resp, key)
 }
 
 // request returns the request as it goes out: the target byte for byte as the user wrote it, without the
@@ -70,32 +56,50 @@ func request(u *url.URL, key string, header http.Header) []byte {
 	return b.Bytes()
 }
 
-// readResponse reads the header of one response and passes over informational ones.
-func readResponse(r io.Reader) (response *http.Response, rest []byte, err error) {
+// response is the header of a response.
+type response struct {
+	code   int
+	header http.Header
+}
+
+// readResponse reads the header of one response and passes over informational ones. rest is what came behind
+// it.
+func readResponse(r io.Reader) (resp response, rest []byte, err error) {
 	buf := make([]byte, 0, 1024)
+	seen := 0 // bytes of informational responses
 	for {
-		if end := bytes.Index(buf, []byte("\r\n\r\n")); end >= 0 {
-			head := buf[:end+4]
-			response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
-			if err != nil {
-				return nil, nil, errors.New("server's response is not HTTP/1.1")
+		if end := bytes.Index(buf, endOfHeader); end >= 0 {
+			end += len(endOfHeader)
+			if resp, err = parseResponse(buf[:end]); err != nil {
+				return resp, nil, err
 			}
-			buf = buf[end+4:]
-			if informational(response.StatusCode) {
-				continue
+			seen, buf = seen+end, buf[end:]
+			if !informational(resp.code) {
+				return resp, slices.Clone(buf), nil
 			}
-			return response, slices.Clone(buf), nil
+			continue
 		}
-		if len(buf) >= maxResponse {
-			return nil, nil, fmt.Errorf("server's response header exceeds %d bytes", maxResponse)
+		if seen+len(buf) >= maxResponse {
+			return resp, nil, fmt.Errorf("server's response header exceeds %d bytes", maxResponse)
 		}
 		buf = slices.Grow(buf, 512)
-		n, err := r.Read(buf[len(buf):min(cap(buf), maxResponse)])
+		n, err := r.Read(buf[len(buf):min(cap(buf), maxResponse-seen)])
 		buf = buf[:len(buf)+n]
 		if err != nil && n == 0 {
-			return nil, nil, noEOF(err)
+			return resp, nil, noEOF(err)
 		}
 	}
+}
+
+var endOfHeader = []byte("\r\n\r\n")
+
+func parseResponse(head []byte) (response, error) {
+	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
+	if err != nil {
+		return response{}, errors.New("server's response is not HTTP/1.1")
+	}
+	_ = r.Body.Close() // there is none in head
+	return response{code: r.StatusCode, header: r.Header}, nil
 }
 
 func informational(code int) bool {
@@ -104,24 +108,24 @@ func informational(code int) bool {
 
 // noEOF names the end of the connection what it is at this place.
 func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("server hung up during the handshake: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }
 
 // checkResponse checks what RFC 6455, section 4.1, says a client must check.
-func checkResponse(response *http.Response, key string) error {
-	h := response.Header
+func checkResponse(resp response, key string) error {
+	h := resp.header
 	switch {
-	case response.StatusCode != http.StatusSwitchingProtocols:
-		return &StatusError{Code: response.StatusCode}
+	case resp.code != http.StatusSwitchingProtocols:
+		return &carrier.StatusError{Code: resp.code, Want: http.StatusSwitchingProtocols}
 	case !hasToken(h, "Upgrade", "websocket"):
 		return errors.New("response without Upgrade: websocket")
 	case !hasToken(h, "Connection", "upgrade"):
 		return errors.New("response without Connection: Upgrade")
 	case h.Get("Sec-Websocket-Accept") != acceptFor(key):
-		return errors.New("response with a wrong Sec-WebSocket-Accept: something in between answers for the server")
+		return errors.New("response with a wrong Sec-WebSocket-Accept: not from a WebSocket server")
 	case h.Get("Sec-Websocket-Extensions") != "":
 		return errors.New("response with an extension that was not asked for")
 	case h.Get("Sec-Websocket-Protocol") != "":
