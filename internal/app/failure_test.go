@@ -87,7 +87,8 @@ func TestUpstreamFailures(t *testing.T) {
 			if tt.edit != nil {
 				e = tt.edit(e)
 			}
-			c := startClient(t, "127.0.0.1:0", "dial_timeout: 500ms\nupstreams:\n"+e)
+			noDNS := fmt.Sprintf("dns: {servers: [%q]}\n", closedPort(t)) // this test asks nobody outside
+			c := startClient(t, "127.0.0.1:0", noDNS+"dial_timeout: 500ms\nupstreams:\n"+e)
 			start := time.Now()
 			_, code, _ := request(t, c, 1, "192.0.2.1:80")
 			if took := time.Since(start); took > 5*time.Second {

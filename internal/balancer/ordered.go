@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,17 +111,27 @@ func (g *group[D]) order(now time.Time) []*path[D] {
 	return append(eligible, cooling...)
 }
 
+// failed lets a path cool down. Only the change is worth a line: the flow that fails on all has one of its own.
 func (g *group[D]) failed(p *path[D], err error) {
+	now := time.Now()
 	g.mu.Lock()
-	p.coolTil = time.Now().Add(g.cooldown)
+	level := slog.LevelDebug
+	if p.coolTil.IsZero() {
+		level = slog.LevelWarn
+	}
+	p.coolTil = now.Add(g.cooldown)
 	g.mu.Unlock()
-	g.log.Warn("upstream unreachable", "upstream", p.name, "proto", g.proto, "err", err)
+	g.log.Log(context.Background(), level, "upstream unreachable", "upstream", p.name, "proto", g.proto, "err", err)
 }
 
 func (g *group[D]) reached(p *path[D]) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	was := p.coolTil
 	p.coolTil = time.Time{}
+	g.mu.Unlock()
+	if !was.IsZero() {
+		g.log.Info("upstream reached again", "upstream", p.name, "proto", g.proto)
+	}
 }
 
 // first opens a connection on the first path that can be reached.
@@ -142,5 +153,20 @@ func first[D, C any](ctx context.Context, g *group[D], dial func(D) (C, error)) 
 		g.failed(p, err)
 		errs = append(errs, err)
 	}
-	return none, fmt.Errorf("%w reached: %w", ErrNoUpstream, errors.Join(errs...))
+	return none, &unreachedError{errs}
+}
+
+// unreachedError is ErrNoUpstream with what every member said, on one line.
+type unreachedError struct{ errs []error }
+
+func (e *unreachedError) Error() string {
+	causes := make([]string, 0, len(e.errs))
+	for _, err := range e.errs {
+		causes = append(causes, err.Error())
+	}
+	return fmt.Sprintf("%v reached: %s", ErrNoUpstream, strings.Join(causes, "; "))
+}
+
+func (e *unreachedError) Unwrap() []error {
+	return append(e.errs[:len(e.errs):len(e.errs)], ErrNoUpstream)
 }

@@ -37,9 +37,6 @@ func (d *decoder) settle(c *Config) {
 		c.Listen.SOCKS5 = nil
 		c.Notes = append(c.Notes, "SOCKS5 is off: tun is on and listen.socks5 is not set")
 	}
-	if !c.TUN.Enable && len(c.Listen.SOCKS5) == 0 {
-		c.Notes = append(c.Notes, "nothing listens: listen.socks5 is empty and tun is off")
-	}
 	d.sortOut(c)
 	nameUpstreams(c.Upstreams)
 }
@@ -49,6 +46,12 @@ func (d *decoder) sortOut(c *Config) {
 	for _, key := range deprecated {
 		if d.has(key) {
 			c.Deprecated = append(c.Deprecated, key)
+		}
+	}
+	for _, u := range c.Upstreams {
+		if u.Weight != 1 {
+			c.NotAvailable = append(c.NotAvailable, "upstreams[].weight")
+			break
 		}
 	}
 	for _, key := range d.asked {

@@ -8,8 +8,7 @@ import (
 
 func TestWhoListens(t *testing.T) {
 	const (
-		off     = "SOCKS5 is off: tun is on and listen.socks5 is not set"
-		nothing = "nothing listens: listen.socks5 is empty and tun is off"
+		off = "SOCKS5 is off: tun is on and listen.socks5 is not set"
 	)
 	tests := []struct {
 		name, file string
@@ -21,8 +20,8 @@ func TestWhoListens(t *testing.T) {
 		{"null", "listen: {socks5: null}", "127.0.0.1:1080", false, ""},
 		{"one", "listen: {socks5: '127.0.0.1:1081'}", "127.0.0.1:1081", false, ""},
 		{"two", "listen: {socks5: ['127.0.0.1:1080', '[::1]:1080']}", "127.0.0.1:1080 [::1]:1080", false, ""},
-		{"off", "listen: {socks5: ''}", "", false, nothing},
-		{"empty list", "listen: {socks5: []}", "", false, nothing},
+		{"off", "listen: {socks5: ''}", "", false, ""},
+		{"empty list", "listen: {socks5: []}", "", false, ""},
 		{"tun", "tun: {enable: true}", "", true, off},
 		{"tun and off", "tun: {enable: true}\nlisten: {socks5: ''}", "", true, ""},
 		{

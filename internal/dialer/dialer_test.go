@@ -124,7 +124,7 @@ func TestDialErrors(t *testing.T) {
 	}{
 		{
 			"refused", answers, "127.0.0.1:" + dead,
-			"connect 127.0.0.1:" + dead + ": 127.0.0.1:" + dead + ": connection refused",
+			"connect 127.0.0.1:" + dead + ": connection refused",
 			syscall.ECONNREFUSED,
 		},
 		{

@@ -27,6 +27,9 @@ type Attempt struct {
 
 // Error lists every address with its cause, without what package net repeats in each.
 func (e *Error) Error() string {
+	if len(e.Attempts) == 1 && e.Err == nil && e.Attempts[0].Addr.String() == e.Addr {
+		return fmt.Sprintf("connect %s: %v", e.Addr, cause(e.Attempts[0].Err))
+	}
 	causes := make([]string, 0, len(e.Attempts)+1)
 	for _, a := range e.Attempts {
 		causes = append(causes, fmt.Sprintf("%s: %v", a.Addr, cause(a.Err)))

@@ -67,7 +67,7 @@ func (s *silence) check() bool {
 	now := time.Now()
 	v := s.verdict()
 	if v == nevermore {
-		s.timer = nil
+		s.disarm()
 		return false
 	}
 	if moved := s.moved(); moved != s.last || v == notYet {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
@@ -16,14 +17,18 @@ import (
 // for it to say there.
 const maxControlBytes = 4096
 
+// drainPause is how long the answers to datagrams may take once the server is stopping.
+const drainPause = time.Second
+
 var (
-	errNoUDP        = errors.New("udp is switched off")
+	errNoUDP        = errors.New("no upstream carries UDP: set udp_wss")
 	errControlEnded = errors.New("control connection ended")
+	errDrained      = errors.New("server is stopping")
 	errTalkative    = errors.New("the client sends data on the control connection of an association")
 )
 
 // associate serves UDP ASSOCIATE until the control connection ends.
-func (f *flow) associate(ctx context.Context, named socksaddr.Addr) {
+func (f *flow) associate(ctx, accepting context.Context, named socksaddr.Addr) {
 	if f.server.Packet == nil {
 		f.fail(ctx, replyBadCommand, errNoUDP)
 		return
@@ -38,7 +43,7 @@ func (f *flow) associate(ctx context.Context, named socksaddr.Addr) {
 		f.end(ctx, relay.Result{Err: err})
 		return
 	}
-	f.end(ctx, f.relayPackets(ctx, a))
+	f.end(ctx, f.relayPackets(ctx, accepting, a))
 }
 
 // openAssociation binds where the control connection came in: that address is one the client can reach, and
@@ -87,15 +92,24 @@ func (f *flow) advertised(a *association) socksaddr.Addr {
 	return socksaddr.FromAddrPort(bound)
 }
 
-// relayPackets runs until one of the control connection, the socket and ctx ends, and ends the others.
-func (f *flow) relayPackets(ctx context.Context, a *association) relay.Result {
+// relayPackets runs until one of the control connection, the socket and ctx ends, and ends the others. An
+// association has no end of its own that a stopping server could wait for, so it gets drainPause.
+func (f *flow) relayPackets(ctx, accepting context.Context, a *association) relay.Result {
 	relayCtx, cancel := context.WithCancelCause(ctx)
 	var control sync.WaitGroup
 	control.Go(func() { cancel(f.waitControl()) })
+	control.Go(func() {
+		select {
+		case <-accepting.Done():
+			wait(relayCtx, drainPause)
+			cancel(errDrained)
+		case <-relayCtx.Done():
+		}
+	})
 	result := relay.Packets(relayCtx, a, f.server.Packet, relay.PacketOptions{Logger: f.log()})
 	f.close(ctx)
 	control.Wait()
-	if errors.Is(result.Err, errControlEnded) {
+	if errors.Is(result.Err, errControlEnded) || errors.Is(result.Err, errDrained) {
 		result.Err = nil
 	}
 	return result

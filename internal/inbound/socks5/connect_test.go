@@ -138,7 +138,7 @@ func TestRefusedHandshakes(t *testing.T) {
 		{"no method", helloOpen, "\x05\xff", "offers 00", users},
 		{"bind", helloOpen + "\x05\x02\x00" + zeroAddr, acceptOpen + badCommand, "command 2", Users{}},
 		{"address type", helloOpen + "\x05\x01\x00\x09\x00", acceptOpen + badType, "type 9", Users{}},
-		{"no udp", helloOpen + associateAny, acceptOpen + badCommand, "udp is switched off", Users{}},
+		{"no udp", helloOpen + associateAny, acceptOpen + badCommand, "no upstream carries UDP", Users{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -61,7 +61,7 @@ func (f *flow) serve(ctx, accepting context.Context) {
 	observer.FlowOpened(f.proto)
 	defer observer.FlowClosed(f.proto)
 	if f.proto == protoUDP {
-		f.associate(ctx, req.target)
+		f.associate(ctx, accepting, req.target)
 		return
 	}
 	f.connect(ctx, req.target)
@@ -158,11 +158,23 @@ func (f *flow) end(ctx context.Context, r relay.Result) {
 		return
 	}
 	if f.proto == protoTCP && r.Sent > 0 && r.Received == 0 {
-		// It may be how this target does things, or all that Shadowsocks can say of one that refused.
-		log.InfoContext(ctx, "flow closed without an answer")
+		log.InfoContext(ctx, "flow closed without an answer", "reason", silenceReason(time.Since(f.began)))
 		return
 	}
 	log.DebugContext(ctx, "flow closed")
+}
+
+// drainsAfter is the age from which a flow that nothing answered looks like one that the server could not
+// decrypt: such a server swallows what comes.
+const drainsAfter = 5 * time.Second
+
+// silenceReason says what an end without an answer may mean: it can be how the target does things, and
+// Shadowsocks has no other way to say that a target refused.
+func silenceReason(age time.Duration) string {
+	if age >= drainsAfter {
+		return "the target had nothing to say, or the secret is wrong"
+	}
+	return "the target had nothing to say, or refused"
 }
 
 // reason returns why a flow ended: whatever goes wrong after a cut is a consequence of it.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
@@ -160,4 +161,19 @@ func TestServeSeveral(t *testing.T) {
 	other := r.dial()
 	other.send(helloOpen)
 	other.want(acceptOpen)
+}
+
+// TestShutdownEndsAssociations: nothing tells when an association is done, so a stop does not wait for it long.
+func TestShutdownEndsAssociations(t *testing.T) {
+	a := associate(t, &Server{}, "127.0.0.1:0", socksaddr.Addr{})
+	client := a.datagrams("127.0.0.1:0")
+	client.send(toExample + "question")
+	a.network.want(packet{"question", "example.com:80"})
+	ctx, cancel := context.WithTimeout(t.Context(), drainPause*5)
+	defer cancel()
+	if err := a.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v, want nil", err)
+	}
+	a.wantLog(`msg="flow closed"`, "proto=udp")
+	a.wantSocketGone()
 }
