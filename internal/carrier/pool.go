@@ -3,6 +3,7 @@ package carrier
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,28 +15,45 @@ import (
 
 // Defaults of a Pool.
 const (
-	// defaultStreams is how many streams a connection carries before another one is opened: a lost TCP
-	// segment stalls all streams of its connection.
+	// defaultStreams is how many streams a session carries before another one is opened: a lost TCP segment
+	// stalls all streams of its connection.
 	defaultStreams = 32
-	defaultConns   = 8
+	defaultConns   = 4
 	defaultIdle    = 5 * time.Minute
 	defaultDial    = 10 * time.Second
+
+	// maxSessions bounds the sessions of a pool when the server takes few streams on each.
+	maxSessions = 64
+	// maxAttempts is how often one flow tries: a session that goes away now and then is normal, one after
+	// another is not.
+	maxAttempts = 3
 )
 
 var (
 	// ErrRetry says that the server did nothing with a stream, so that it may be opened again on another
 	// session.
 	ErrRetry = errors.New("server did nothing with the stream")
-	// errPoolClosed is what Open meets after Close.
-	errPoolClosed = errors.New("pool is closed")
+	// ErrFull says that the server takes no more streams on a session. Nothing was sent to it.
+	ErrFull = errors.New("server takes no more streams on this connection")
+	// errAllFull is what a flow meets when more sessions would be too many.
+	errAllFull = errors.New("every connection with the server is full")
+	// errAway is what a flow meets when every session that was opened for it went away at once.
+	errAway = errors.New("server ends new sessions at once")
 )
+
+// Load is how busy a session is.
+type Load struct {
+	Streams int
+	Room    bool // the server takes one more
+	Busy    bool // bulk is moving, which small flows should not have to share a connection with
+}
 
 // Session is a connection that carries many streams. Its methods may be called concurrently.
 type Session interface {
-	// Open opens a stream with a WebSocket handshake for u. An error that is ErrRetry blames the session.
+	// Open opens a stream with a WebSocket handshake for u. An error that is ErrRetry blames the session. One
+	// that is ErrFull says that Load's Room is gone.
 	Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error)
-	// Load is how many streams there are, and whether one more is possible and sensible.
-	Load() (streams int, room bool)
+	Load() Load
 	// Usable reports whether the session can carry another stream, now or once one has ended. A session that
 	// cannot any more ends by itself with its last stream.
 	Usable() bool
@@ -53,89 +71,100 @@ type Pool struct {
 	Dial func(ctx context.Context) (Session, error)
 
 	Streams     int           // per session before another is opened; 0 = 32
-	Conns       int           // sessions at most; 0 = 8
+	Conns       int           // sessions to spread streams and bulk over; 0 = 4
 	Idle        time.Duration // a session without streams is closed after it; 0 = 5 min
 	DialTimeout time.Duration // for one dial, however many flows wait for it; 0 = 10 s
 
 	mu       sync.Mutex
 	sessions []Session
-	dialing  *dialing // the dial in progress; nil if there is none
-	sweeper  *time.Timer
+	dialing  *dialing    // the dial in progress; nil if there is none
+	sweeper  *time.Timer // nil while there is nothing to sweep
 	closed   bool
 	workers  sync.WaitGroup
 }
 
 // dialing is one dial that several flows wait for.
 type dialing struct {
-	done chan struct{} // closed when it is over
-	err  error         // valid then
-	stop context.CancelFunc
+	done    chan struct{} // closed when it is over
+	session Session       // valid then
+	err     error         // valid then
+	stop    context.CancelFunc
 }
 
 // Open opens a stream on the session with the least load, and dials one if there is none with room.
 func (p *Pool) Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error) {
-	const attempts = 3 // a session that goes away now and then is normal, one after another is not
-	var last error
-	for range attempts {
-		session, err := p.session(ctx)
+	var tried []Session
+	for {
+		session, err := p.session(ctx, tried)
 		if err != nil {
 			return nil, err
 		}
 		conn, err := session.Open(ctx, u, header)
-		if !errors.Is(err, ErrRetry) {
+		switch {
+		case errors.Is(err, ErrFull): // another flow was faster; that is not the session's fault
+		case errors.Is(err, ErrRetry) && len(tried)+1 < maxAttempts:
+			tried = append(tried, session)
+		default:
 			return conn, err
 		}
-		last = err
 	}
-	return nil, last
 }
 
-// session returns a session with room.
-func (p *Pool) session(ctx context.Context) (Session, error) {
-	for {
-		s, d, err := p.pick()
+// session returns a session with room that was not tried yet.
+func (p *Pool) session(ctx context.Context, tried []Session) (Session, error) {
+	for away := 0; away < maxAttempts; {
+		s, d, err := p.pick(tried)
 		if s != nil || err != nil {
 			return s, err
 		}
 		select {
 		case <-d.done:
-			if d.err != nil {
-				return nil, d.err
-			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+		if d.err != nil {
+			return nil, d.err
+		}
+		if !d.session.Usable() {
+			away++
+		}
 	}
+	return nil, errAway
 }
 
 // pick returns the session to use, or the dial to wait for.
-func (p *Pool) pick() (Session, *dialing, error) {
+func (p *Pool) pick(tried []Session) (Session, *dialing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, nil, errPoolClosed
+		return nil, nil, net.ErrClosed
 	}
 	p.drop(Session.Ended)
-	best, load, usable := p.least()
-	full := best == nil || load >= orDefault(p.Streams, defaultStreams)
-	if full && p.dialing == nil && usable < orDefault(p.Conns, defaultConns) {
+	best, load, usable := p.least(tried)
+	spread := load >= orDefault(p.Streams, defaultStreams) && usable < orDefault(p.Conns, defaultConns)
+	if p.dialing == nil && (spread || best == nil && usable < maxSessions) {
 		p.dial()
 	}
 	if best == nil && p.dialing == nil {
-		return nil, nil, errors.New("every session with the server is full")
+		return nil, nil, errAllFull
 	}
 	return best, p.dialing, nil
 }
 
-// least returns the session with room and the fewest streams, and how many are usable. The caller holds mu.
-func (p *Pool) least() (best Session, load, usable int) {
+// least returns the session with room and the least load, and how many are usable. A busy session counts as
+// one with all the streams that it should have. The caller holds mu.
+func (p *Pool) least(tried []Session) (best Session, load, usable int) {
 	for _, s := range p.sessions {
 		if !s.Usable() {
 			continue
 		}
 		usable++
-		if streams, room := s.Load(); room && (best == nil || streams < load) {
-			best, load = s, streams
+		l := s.Load()
+		if l.Busy {
+			l.Streams += orDefault(p.Streams, defaultStreams)
+		}
+		if l.Room && (best == nil || l.Streams < load) && !slices.Contains(tried, s) {
+			best, load = s, l.Streams
 		}
 	}
 	return best, load, usable
@@ -156,7 +185,7 @@ func (p *Pool) dial() {
 
 func (p *Pool) dialed(d *dialing, s Session, err error) {
 	p.mu.Lock()
-	d.err = err
+	d.session, d.err = s, err
 	p.dialing = nil
 	keep := err == nil && !p.closed
 	if keep {
@@ -181,38 +210,36 @@ func (p *Pool) drop(unwanted func(Session) bool) {
 	})
 }
 
+// sweepLater has sweep called. The caller holds mu.
 func (p *Pool) sweepLater() {
-	idle := orDefault(p.Idle, defaultIdle)
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(idle, p.sweep)
-		return
+		p.sweeper = time.AfterFunc(orDefault(p.Idle, defaultIdle), p.sweep)
 	}
-	p.sweeper.Reset(idle)
 }
 
-// sweep closes sessions that have been idle for long.
+// sweep closes sessions that have ended, and those that have been idle for long.
 func (p *Pool) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sweeper = nil
 	if p.closed {
 		return
 	}
 	oldest := time.Now().Add(-orDefault(p.Idle, defaultIdle))
 	p.drop(func(s Session) bool {
 		since := s.IdleSince()
-		return !since.IsZero() && !since.After(oldest)
+		return s.Ended() || !since.IsZero() && !since.After(oldest)
 	})
 	if len(p.sessions) > 0 {
 		p.sweepLater()
 	}
 }
 
-// Close ends all sessions with their streams.
+// Close ends all sessions with their streams, and waits for everything that the pool runs.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	sessions := p.sessions
-	p.sessions = nil
+	p.drop(func(Session) bool { return true })
 	if p.dialing != nil {
 		p.dialing.stop()
 	}
@@ -220,9 +247,6 @@ func (p *Pool) Close() error {
 		p.sweeper.Stop()
 	}
 	p.mu.Unlock()
-	for _, s := range sessions {
-		_ = s.Close()
-	}
 	p.workers.Wait()
 	return nil
 }

@@ -10,16 +10,12 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 )
 
-const (
-	// pingAfter is the silence after which a connection with streams is pinged, and pongLimit the silence
-	// after that by which it is dead.
-	pingAfter = 5 * time.Second
-	pongLimit = 5 * time.Second
-	// idlePingAfter is pingAfter of a connection without streams: often enough for every proxy in between.
-	idlePingAfter = 30 * time.Second
-)
+// goodbyeTime bounds what a connection that ends may still send.
+const goodbyeTime = time.Second
 
 // Options are the choices of a connection. The zero value is usable.
 type Options struct {
@@ -57,8 +53,10 @@ type Conn struct {
 	recvLeft int64     // what the server may still send
 	recvOwed int64     // arrived and not credited yet
 	rtt      time.Duration
-	pingSent time.Time     // zero while no ping is out
-	heard    time.Time     // when the last frame came
+	pings    uint64    // sent so far
+	pingSent time.Time // when the last one was; zero once it is answered
+	heard    time.Time // when the last bytes came
+	meter    meter
 	idle     time.Time     // since when there are no streams
 	retired  chan struct{} // holds a token when a draining connection has lost its last stream
 
@@ -89,25 +87,25 @@ func NewConn(c net.Conn, o Options) *Conn {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
-	h.debug = h.log.Enabled(context.Background(), slog.LevelDebug)
 	h.out = newOutput(c, h.done)
+	if h.debug = h.log.Enabled(context.Background(), slog.LevelDebug); h.debug {
+		h.out.trace = func(f frameHeader) { h.traceFrame("sent", f) }
+	}
 	h.enc = hpack.NewEncoder(&h.encBuf)
 	h.enc.SetMaxDynamicTableSize(0) // requests are few and hold secrets: nothing is worth remembering
 	h.in.init(h)
+	h.out.turn <- struct{}{} // greet's: nothing goes out before the preface, however fast the server is
 	h.workers.Go(func() { h.fail(h.greet()) })
 	h.workers.Go(func() { h.fail(h.read()) })
 	h.workers.Go(h.watch)
 	return h
 }
 
-// greet sends our preface, SETTINGS and the connection's window in one write, a ping that measures the round
-// trip behind them, and then whatever the connection itself has to say.
+// greet sends our preface, SETTINGS and the connection's window in one write, and then whatever the
+// connection itself has to say. NewConn took the turn for it.
 func (c *Conn) greet() error {
-	hello := appendOurSettings([]byte(preface), firstWindow)
+	hello := appendOurSettings([]byte(preface), baseWindow)
 	hello = appendWindowUpdate(hello, 0, connWindow-defaultWindow)
-	if !c.out.begin(nil, nil) {
-		return errClosed
-	}
 	_, err := c.net.Write(hello)
 	c.out.end()
 	if err != nil {
@@ -140,11 +138,12 @@ func (c *Conn) Usable() bool {
 	return c.err == nil && !c.draining && c.nextID < maxWindow
 }
 
-// Load is the number of streams, and whether the server takes one more.
-func (c *Conn) Load() (streams int, room bool) {
+// Load implements carrier.Session.
+func (c *Conn) Load() carrier.Load {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.streams), uint32(len(c.streams)) < c.peer.maxStreams //nolint:gosec // bounded by maxStreams
+	n := len(c.streams)
+	return carrier.Load{Streams: n, Room: int64(n) < int64(c.peer.maxStreams), Busy: c.meter.busy(time.Now())}
 }
 
 // IdleSince is when the last stream ended; the zero time while there are streams.
@@ -171,7 +170,8 @@ func (c *Conn) reason() error {
 	return c.err
 }
 
-// fail ends the connection: the server is told why if it is to blame, and all streams break.
+// fail ends the connection: the server is told why if it is to blame, and all streams break. A nil err means
+// nothing. The caller has neither mu nor the turn.
 func (c *Conn) fail(err error) {
 	if err == nil {
 		return
@@ -184,6 +184,7 @@ func (c *Conn) fail(err error) {
 	c.err = err
 	for _, s := range c.streams {
 		s.breakLocked(err)
+		c.forget(s)
 	}
 	close(c.done)
 	c.mu.Unlock()
@@ -194,68 +195,22 @@ func (c *Conn) fail(err error) {
 	_ = c.net.Close()
 }
 
-// sayGoodbye sends a GOAWAY where nobody is in the middle of a frame, and waits for no one.
+// sayGoodbye sends what waits and a GOAWAY. Whoever is in the middle of a frame ends it within the same time.
 func (c *Conn) sayGoodbye(err error) {
 	code := CodeNo
-	if e, ok := errors.AsType[*connError](err); ok {
+	if e, ok := errors.AsType[*violation](err); ok {
 		code = e.code
 	}
-	select {
-	case c.out.turn <- struct{}{}:
-	default:
-		return
-	}
+	_ = c.net.SetWriteDeadline(time.Now().Add(goodbyeTime))
+	c.out.turn <- struct{}{}
 	defer c.out.end()
-	_ = c.net.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = c.net.Write(appendGoAway(nil, code))
+	_ = c.out.flush(appendGoAway(nil, code))
 }
 
-// watch pings a silent connection and ends one that does not answer.
-func (c *Conn) watch() {
-	timer := time.NewTimer(pingAfter)
-	defer timer.Stop()
-	for {
-		select {
-		case <-c.done:
-			return
-		case <-c.retired:
-			c.fail(errClosed)
-		case now := <-timer.C:
-			wait, err := c.check(now)
-			if err != nil {
-				c.fail(err)
-				return
-			}
-			timer.Reset(wait)
-		}
-	}
-}
-
-// check decides what a silent connection needs, and when to look again.
-func (c *Conn) check(now time.Time) (wait time.Duration, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	after := pingAfter
-	if len(c.streams) == 0 {
-		after = idlePingAfter
-	}
-	silence := now.Sub(c.heard)
-	switch {
-	case !c.pingSent.IsZero() && c.pingSent.After(c.heard):
-		if now.Sub(c.pingSent) >= pongLimit {
-			return 0, ErrPingTimeout
-		}
-		return pongLimit - now.Sub(c.pingSent), nil
-	case silence < after:
-		return min(after-silence, pingAfter), nil
-	}
-	return pongLimit, c.pingLocked(now)
-}
-
-// pingLocked sends a ping. The caller holds mu.
-func (c *Conn) pingLocked(now time.Time) error {
-	c.pingSent = now
-	return c.out.queue(func(b []byte) []byte { return appendPing(b, 0, [8]byte{'p'}) })
+// traceFrame logs a frame at level debug.
+func (c *Conn) traceFrame(dir string, h frameHeader) {
+	c.log.Debug("h2 frame", "dir", dir, "frame", h.kind.String(), "stream", h.stream, "flags", h.flags,
+		"len", h.length)
 }
 
 // forget drops a stream that is over. The caller holds mu.
@@ -264,7 +219,6 @@ func (c *Conn) forget(s *Stream) {
 		return
 	}
 	delete(c.streams, s.id)
-	s.recv.release(c.budget)
 	if len(c.streams) == 0 {
 		c.idle = time.Now()
 		c.retireLocked()

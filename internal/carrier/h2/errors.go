@@ -30,9 +30,9 @@ const (
 
 func (c ErrCode) String() string {
 	names := [...]string{
-		"NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED",
-		"FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
-		"INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
+		"NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
+		"STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR",
+		"ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
 	}
 	if int(c) < len(names) {
 		return names[c]
@@ -45,10 +45,10 @@ var (
 	ErrNoConnect = errors.New("server does not announce extended CONNECT (RFC 8441)")
 	// ErrNoH2 says that the server does not speak HTTP/2 at all.
 	ErrNoH2 = errors.New("server does not speak HTTP/2 (no h2 in ALPN)")
-	// errFull says that the server takes no more streams on a connection.
-	errFull = &retryError{errors.New("server takes no more streams on this connection")}
 	// ErrPingTimeout says that the connection is dead.
 	ErrPingTimeout = errors.New("HTTP/2 server does not answer pings")
+	// ErrStalled says that the server talks and does not listen.
+	ErrStalled = errors.New("HTTP/2 server does not read what is sent to it")
 	// errClosed is why a connection ends that nobody needs any more.
 	errClosed = errors.New("HTTP/2 connection closed")
 )
@@ -77,12 +77,13 @@ func (e *retryError) Unwrap() error { return e.err }
 // Is implements errors.Is.
 func (e *retryError) Is(target error) bool { return target == carrier.ErrRetry }
 
-// connError ends the connection; the code is what the server is told.
-type connError struct {
+// violation is what the server did against the protocol. It ends a stream or the connection; the code is what
+// the server is told.
+type violation struct {
 	code   ErrCode
 	reason string
 }
 
-func (e *connError) Error() string { return fmt.Sprintf("HTTP/2 %s: %s", e.code, e.reason) }
+func (e *violation) Error() string { return fmt.Sprintf("HTTP/2 %s: %s", e.code, e.reason) }
 
-func protocolError(reason string) error { return &connError{CodeProtocol, reason} }
+func protocolError(reason string) *violation { return &violation{CodeProtocol, reason} }

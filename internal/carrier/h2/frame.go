@@ -86,7 +86,7 @@ func (h frameHeader) appendTo(b []byte) []byte {
 
 func appendWindowUpdate(b []byte, stream uint32, n int64) []byte {
 	b = frameHeader{length: 4, kind: frameWindowUpdate, stream: stream}.appendTo(b)
-	return binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // a window is at most maxWindow
+	return binary.BigEndian.AppendUint32(b, uint32(n)) // a window is at most maxWindow
 }
 
 func appendRSTStream(b []byte, stream uint32, code ErrCode) []byte {

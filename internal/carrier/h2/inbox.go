@@ -5,6 +5,9 @@ import "sync"
 // blockSize is the unit in which arrived bytes are held.
 const blockSize = 16 << 10
 
+// keptBlocks is for how many blocks an empty inbox keeps the list.
+const keptBlocks = 64
+
 type block [blockSize]byte
 
 var blocks = sync.Pool{New: func() any { return new(block) }}
@@ -55,14 +58,11 @@ func (b *inbox) read(p []byte) (n int) {
 	return n
 }
 
-// drop gives the first block back, which was read to its end.
+// drop gives the first block back, which nobody needs any more.
 func (b *inbox) drop() {
-	if len(b.blocks) == 1 && b.filling {
-		return
-	}
 	blocks.Put(b.blocks[0])
-	b.blocks[0] = nil
-	b.blocks = b.blocks[1:]
+	copy(b.blocks, b.blocks[1:]) // which costs less than the allocations of a slice that wanders
+	b.blocks = b.blocks[:len(b.blocks)-1]
 	b.start = 0
 }
 
@@ -74,11 +74,17 @@ func (b *inbox) shrink() {
 	for _, full := range b.blocks {
 		blocks.Put(full)
 	}
-	b.blocks, b.start, b.end = nil, 0, 0
+	b.blocks, b.start, b.end = b.blocks[:0], 0, 0
+	if cap(b.blocks) > keptBlocks {
+		b.blocks = nil
+	}
 }
 
 // clear drops what is there.
 func (b *inbox) clear() {
-	b.size = 0
+	for len(b.blocks) > 1 {
+		b.drop()
+	}
+	b.start, b.size = b.end, 0
 	b.shrink()
 }

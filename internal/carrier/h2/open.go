@@ -14,8 +14,7 @@ import (
 )
 
 // Open opens a stream with an extended CONNECT for a WebSocket (RFC 8441, section 5) and waits for the
-// response. Errors that are carrier.ErrRetry say that another connection may have more luck. Ready must have
-// returned nil.
+// response. It implements carrier.Session. Ready must have returned nil.
 func (c *Conn) Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error) {
 	s, err := c.request(ctx, u, header)
 	if err != nil {
@@ -37,15 +36,21 @@ func (c *Conn) request(ctx context.Context, u *url.URL, header http.Header) (*St
 	if !c.out.begin(ctx.Done(), nil) {
 		return nil, c.whyNot(ctx)
 	}
-	defer c.out.end()
-	s, maxFrame, err := c.newStream()
+	s, extra, err := c.newStream()
 	if err != nil {
+		c.out.end()
 		return nil, err
 	}
-	err = c.out.write(c.requestFrames(s.id, maxFrame, u, header))
+	frames := c.requestFrames(s.id, u, header)
+	if extra > 0 {
+		frames = appendWindowUpdate(frames, s.id, extra)
+	}
+	err = c.out.write(frames)
+	c.out.end()
 	if err != nil {
 		c.fail(err)
-		return nil, err
+		_ = s.Abort()
+		return nil, &retryError{err}
 	}
 	return s, nil
 }
@@ -57,8 +62,9 @@ func (c *Conn) whyNot(ctx context.Context) error {
 	return &retryError{c.reason()}
 }
 
-// newStream registers a stream. The caller has the turn.
-func (c *Conn) newStream() (s *Stream, maxFrame int, err error) {
+// newStream registers a stream, and returns by how much its window is larger than announced. The caller has
+// the turn.
+func (c *Conn) newStream() (s *Stream, extra int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -66,8 +72,11 @@ func (c *Conn) newStream() (s *Stream, maxFrame int, err error) {
 		return nil, 0, &retryError{c.err}
 	case c.draining || c.nextID >= maxWindow:
 		return nil, 0, &retryError{&GoAwayError{CodeNo}}
-	case uint32(len(c.streams)) >= c.peer.maxStreams: //nolint:gosec // bounded by maxStreams
-		return nil, 0, errFull
+	case int64(len(c.streams)) >= int64(c.peer.maxStreams):
+		return nil, 0, carrier.ErrFull
+	}
+	if err := c.pingIfSilentLocked(time.Now()); err != nil {
+		return nil, 0, &retryError{err}
 	}
 	s = &Stream{
 		c:        c,
@@ -75,17 +84,17 @@ func (c *Conn) newStream() (s *Stream, maxFrame int, err error) {
 		readable: make(chan struct{}, 1),
 		writable: make(chan struct{}, 1),
 		gone:     make(chan struct{}),
-		recv:     window{size: firstWindow, left: firstWindow},
 		sendLeft: c.peer.initialWindow,
 	}
+	s.recv, extra = newWindow(c.budget)
 	c.nextID += 2
 	c.streams[s.id] = s
 	c.idle = time.Time{}
-	return s, c.peer.maxFrame, nil
+	return s, extra, nil
 }
 
 // requestFrames encodes the request. The caller has the turn.
-func (c *Conn) requestFrames(id uint32, maxFrame int, u *url.URL, header http.Header) []byte {
+func (c *Conn) requestFrames(id uint32, u *url.URL, header http.Header) []byte {
 	c.encBuf.Reset()
 	host := u.Host
 	if h := header.Get("Host"); h != "" {
@@ -109,18 +118,19 @@ func (c *Conn) requestFrames(id uint32, maxFrame int, u *url.URL, header http.He
 			}
 		}
 	}
-	return appendHeaders(nil, id, maxFrame, c.encBuf.Bytes())
+	return appendHeaders(nil, id, c.encBuf.Bytes())
 }
 
 func (c *Conn) field(name, value string, sensitive bool) {
-	_ = c.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive}) // a buffer takes all
+	f := hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive}
+	_ = c.enc.WriteField(f) // a buffer takes all
 }
 
-// appendHeaders splits a header block into frames that the server takes (section 6.10).
-func appendHeaders(b []byte, id uint32, maxFrame int, block []byte) []byte {
+// appendHeaders splits a header block into frames that every server takes (section 6.10).
+func appendHeaders(b []byte, id uint32, block []byte) []byte {
 	kind := frameHeaders
 	for {
-		n := min(len(block), maxFrame)
+		n := min(len(block), defaultMaxFrame)
 		h := frameHeader{length: n, kind: kind, stream: id}
 		if n == len(block) {
 			h.flags = flagEndHeaders
@@ -136,14 +146,9 @@ func appendHeaders(b []byte, id uint32, maxFrame int, block []byte) []byte {
 // response waits for the status of the response.
 func (s *Stream) response(ctx context.Context) (int, error) {
 	for {
-		s.c.mu.Lock()
-		answered, status, err := s.answered, s.status, s.err
-		s.c.mu.Unlock()
-		switch {
-		case err != nil:
-			return 0, err
-		case answered:
-			return status, nil
+		status, err := s.tryResponse()
+		if status != 0 || err != nil {
+			return status, err
 		}
 		select {
 		case <-s.readable:
@@ -151,4 +156,18 @@ func (s *Stream) response(ctx context.Context) (int, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+// tryResponse returns 0 and no error when there is none yet. A stream that ends with its connection before
+// that has carried nothing, and may be opened again elsewhere.
+func (s *Stream) tryResponse() (int, error) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	switch {
+	case s.err != nil && s.c.err != nil:
+		return 0, &retryError{s.err}
+	case s.err != nil:
+		return 0, s.err
+	}
+	return s.status, nil
 }

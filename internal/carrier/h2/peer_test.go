@@ -58,10 +58,15 @@ type serverStream struct {
 	closed bool
 }
 
-// startServer connects a client with a server that announces the settings, and extended CONNECT with them.
-func startServer(t *testing.T, settings ...http2.Setting) (*Conn, *server) {
+// startServer connects a client with a server that announces extended CONNECT.
+func startServer(t *testing.T) (*Conn, *server) {
 	t.Helper()
 	a, b := transporttest.Pipe()
+	return startServerOn(t, a, b)
+}
+
+func startServerOn(t *testing.T, a, b *transporttest.PipeConn) (*Conn, *server) {
+	t.Helper()
 	s := &server{
 		t: t, conn: b, fr: http2.NewFramer(b, b),
 		streams: make(map[uint32]*serverStream), headers: make(map[uint32][]hpack.HeaderField),
@@ -70,14 +75,14 @@ func startServer(t *testing.T, settings ...http2.Setting) (*Conn, *server) {
 	s.changed = sync.NewCond(&s.mu)
 	s.henc = hpack.NewEncoder(&s.hbuf)
 	s.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	go s.serve(append(settings, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1}))
+	go s.serve()
 	c := NewConn(a, Options{Budget: NewBudget(1 << 30)})
 	t.Cleanup(func() {
 		_ = c.Close()
 		_ = b.Close()
 		<-s.done
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := c.Ready(ctx); err != nil {
 		t.Fatal(err)
@@ -86,14 +91,14 @@ func startServer(t *testing.T, settings ...http2.Setting) (*Conn, *server) {
 }
 
 // serve reads the connection until it ends.
-func (s *server) serve(settings []http2.Setting) {
+func (s *server) serve() {
 	defer close(s.done)
 	err := func() error {
 		hello := make([]byte, len(preface))
 		if _, err := io.ReadFull(s.conn, hello); err != nil || string(hello) != preface {
 			return errors.New("no preface")
 		}
-		s.writes(func() error { return s.fr.WriteSettings(settings...) })
+		s.writes(func() error { return s.fr.WriteSettings(setting(http2.SettingEnableConnectProtocol, 1)) })
 		for {
 			f, err := s.fr.ReadFrame()
 			if err != nil {
@@ -122,13 +127,7 @@ func (s *server) frame(f http2.Frame) {
 	st := s.streams[id]
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
-		if f.IsAck() {
-			return
-		}
-		if v, ok := f.Value(http2.SettingInitialWindowSize); ok {
-			s.initial = int64(v)
-		}
-		go s.writes(s.fr.WriteSettingsAck)
+		s.settings(f)
 	case *http2.PingFrame:
 		if !f.IsAck() {
 			data := f.Data
@@ -144,14 +143,22 @@ func (s *server) frame(f http2.Frame) {
 	case *http2.WindowUpdateFrame:
 		if id == 0 {
 			s.window += int64(f.Increment)
-		} else if st != nil {
+		} else {
 			st.window += int64(f.Increment)
 		}
 	case *http2.RSTStreamFrame:
-		if st != nil {
-			st.reset = errors.New("reset by the client: " + f.ErrCode.String())
-		}
+		st.reset = errors.New("reset by the client: " + f.ErrCode.String())
 	}
+}
+
+func (s *server) settings(f *http2.SettingsFrame) {
+	if f.IsAck() {
+		return
+	}
+	if v, ok := f.Value(http2.SettingInitialWindowSize); ok {
+		s.initial = int64(v)
+	}
+	go s.writes(s.fr.WriteSettingsAck)
 }
 
 // accept waits for the next stream and answers it with a status.
@@ -171,7 +178,8 @@ func (s *server) accept(status string) *serverStream {
 	err := s.writes(func() error {
 		s.hbuf.Reset()
 		_ = s.henc.WriteField(hpack.HeaderField{Name: ":status", Value: status})
-		return s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: st.id, BlockFragment: s.hbuf.Bytes(), EndHeaders: true})
+		answer := http2.HeadersFrameParam{StreamID: st.id, BlockFragment: s.hbuf.Bytes(), EndHeaders: true}
+		return s.fr.WriteHeaders(answer)
 	})
 	if err != nil {
 		s.t.Error(err)
@@ -270,7 +278,7 @@ func openPair(t *testing.T, c *Conn, s *server) (*Stream, *serverStream) {
 	t.Helper()
 	accepted := make(chan *serverStream, 1)
 	go func() { accepted <- s.accept("200") }()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	a, err := c.Open(ctx, target, nil)
 	if err != nil {

@@ -56,10 +56,7 @@ func (c *Conn) read() error {
 			return protocolError("server's first frame is " + h.kind.String() + ", not SETTINGS")
 		}
 		if h.length > ourMaxFrame {
-			return &connError{CodeFrameSize, "frame longer than announced"}
-		}
-		if c.debug {
-			c.log.Debug("h2 received", "frame", h.kind.String(), "stream", h.stream, "flags", h.flags, "len", h.length)
+			return &violation{CodeFrameSize, "frame longer than announced"}
 		}
 		if err := c.in.frame(h); err != nil {
 			return err
@@ -71,10 +68,14 @@ func (r *reading) header() (frameHeader, error) {
 	if _, err := io.ReadFull(r.c.net, r.head[:]); err != nil {
 		return frameHeader{}, noEOF(err)
 	}
+	h := parseFrameHeader(&r.head)
 	r.c.mu.Lock()
 	r.c.heard = time.Now()
 	r.c.mu.Unlock()
-	return parseFrameHeader(&r.head), nil
+	if r.c.debug {
+		r.c.traceFrame("received", h)
+	}
+	return h, nil
 }
 
 // noEOF keeps the end of the connection from being taken for the end of a stream.
@@ -121,7 +122,7 @@ func (r *reading) flood(err error) error {
 	}
 	now := time.Now()
 	if now.Sub(r.since) < time.Second {
-		return &connError{CodeEnhanceYourCalm, "server floods us with control frames"}
+		return &violation{CodeEnhanceYourCalm, "server floods us with control frames"}
 	}
 	r.floods, r.since = 0, now
 	return nil
@@ -130,7 +131,7 @@ func (r *reading) flood(err error) error {
 // payload reads a short payload of exactly n bytes.
 func (r *reading) payload(h frameHeader, n int) ([]byte, error) {
 	if h.length != n {
-		return nil, &connError{CodeFrameSize, h.kind.String() + " of a wrong length"}
+		return nil, &violation{CodeFrameSize, h.kind.String() + " of a wrong length"}
 	}
 	_, err := io.ReadFull(r.c.net, r.scrap[:n])
 	return r.scrap[:n], noEOF(err)
@@ -156,7 +157,7 @@ func (r *reading) settings(h frameHeader) error {
 		_, err := r.payload(h, 0)
 		return r.flood(err)
 	case h.length%settingLen != 0 || h.length > len(r.scrap):
-		return &connError{CodeFrameSize, "SETTINGS of a wrong length"}
+		return &violation{CodeFrameSize, "SETTINGS of a wrong length"}
 	}
 	p, err := r.payload(h, h.length)
 	if err != nil {
@@ -177,8 +178,11 @@ func (c *Conn) applySettings(p []byte) error {
 		return err
 	}
 	for _, s := range c.streams {
+		if c.peer.initialWindow == before {
+			break
+		}
 		if s.sendLeft += c.peer.initialWindow - before; s.sendLeft > maxWindow {
-			return &connError{CodeFlowControl, "SETTINGS overflow a window"}
+			return &violation{CodeFlowControl, "SETTINGS overflow a window"}
 		}
 		s.signalWritable()
 	}
@@ -203,32 +207,19 @@ func (r *reading) ping(h frameHeader) error {
 		return protocolError("PING on a stream")
 	}
 	if h.has(flagAck) {
-		r.c.pong()
+		r.c.pong([8]byte(p))
 		return r.flood(nil)
 	}
 	data := [8]byte(p)
 	return r.flood(r.c.out.queue(func(b []byte) []byte { return appendPing(b, flagAck, data) }))
 }
 
-// pong takes the answer to our ping as a measurement of the round trip.
-func (c *Conn) pong() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pingSent.IsZero() {
-		return
-	}
-	sample := time.Since(c.pingSent)
-	c.pingSent = time.Time{}
-	if c.rtt == 0 || sample < c.rtt {
-		c.rtt = sample
-		return
-	}
-	c.rtt += (sample - c.rtt) / 8
-}
-
 func (r *reading) goAway(h frameHeader) error {
-	if h.stream != 0 || h.length < 8 {
-		return protocolError("GOAWAY on a stream or too short")
+	switch {
+	case h.stream != 0:
+		return protocolError("GOAWAY on a stream")
+	case h.length < 8:
+		return &violation{CodeFrameSize, "GOAWAY too short"}
 	}
 	p := r.scrap[:8]
 	if _, err := io.ReadFull(r.c.net, p); err != nil {
@@ -263,11 +254,7 @@ func (r *reading) windowUpdate(h frameHeader) error {
 	if err != nil {
 		return err
 	}
-	n := int64(binary.BigEndian.Uint32(p) & maxWindow)
-	if n == 0 {
-		return protocolError("WINDOW_UPDATE of 0")
-	}
-	return r.c.credit(h.stream, n)
+	return r.c.credit(h.stream, int64(binary.BigEndian.Uint32(p)&maxWindow))
 }
 
 // credit adds to what we may send.
@@ -275,8 +262,11 @@ func (c *Conn) credit(stream uint32, n int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if stream == 0 {
+		if n == 0 {
+			return protocolError("WINDOW_UPDATE of 0")
+		}
 		if c.sendLeft += n; c.sendLeft > maxWindow {
-			return &connError{CodeFlowControl, "WINDOW_UPDATE overflows the connection's window"}
+			return &violation{CodeFlowControl, "WINDOW_UPDATE overflows the connection's window"}
 		}
 		c.wakeStarved()
 		return nil
@@ -285,12 +275,18 @@ func (c *Conn) credit(stream uint32, n int64) error {
 	if s == nil {
 		return c.checkKnown(stream)
 	}
+	if n == 0 {
+		return c.punishLocked(s, protocolError("WINDOW_UPDATE of 0"))
+	}
 	if s.sendLeft += n; s.sendLeft > maxWindow {
-		return c.resetLocked(s, CodeFlowControl, &StreamError{CodeFlowControl})
+		return c.punishLocked(s, &violation{CodeFlowControl, "WINDOW_UPDATE overflows a stream's window"})
 	}
 	s.signalWritable()
 	return nil
 }
+
+// punishLocked resets the stream that a violation is about. The caller holds mu.
+func (c *Conn) punishLocked(s *Stream, v *violation) error { return c.resetLocked(s, v.code, v) }
 
 // checkKnown fails for a stream that never was. The caller holds mu.
 func (c *Conn) checkKnown(stream uint32) error {

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"net"
 	"strconv"
 	"time"
 )
@@ -12,7 +13,7 @@ func (r *reading) padding(h frameHeader) (payload, pad int, err error) {
 		return h.length, 0, nil
 	}
 	if h.length == 0 {
-		return 0, 0, &connError{CodeFrameSize, "padded frame without a length"}
+		return 0, 0, &violation{CodeFrameSize, "padded frame without a length"}
 	}
 	if _, err := io.ReadFull(r.c.net, r.scrap[:1]); err != nil {
 		return 0, 0, noEOF(err)
@@ -34,8 +35,18 @@ func (r *reading) data(h frameHeader) error {
 		return err
 	}
 	if s == nil {
-		return r.flood(r.skip(n + pad))
+		err = r.skip(n + pad)
+	} else {
+		err = r.deliver(s, h, n, pad)
 	}
+	if n > 0 { // windows bound those
+		return err
+	}
+	return r.flood(err)
+}
+
+// deliver reads the payload of n bytes, and the padding, of a DATA frame for s.
+func (r *reading) deliver(s *Stream, h frameHeader, n, pad int) error {
 	for left := n; left > 0; {
 		m, err := r.fill(s, left)
 		if err != nil {
@@ -46,10 +57,7 @@ func (r *reading) data(h frameHeader) error {
 	if err := r.skip(pad); err != nil {
 		return err
 	}
-	if err := r.c.dataDone(s, int64(h.length-n), h.has(flagEndStream)); err != nil || n > 0 {
-		return err
-	}
-	return r.flood(nil)
+	return r.c.dataDone(s, h, int64(n))
 }
 
 // fill reads from the connection straight into the stream's buffer.
@@ -65,6 +73,7 @@ func (r *reading) fill(s *Stream, n int) (int, error) {
 		s.inbox.clear()
 	}
 	if m > 0 {
+		r.c.heard = time.Now() // a long frame on a slow line is no silence
 		s.signalReadable()
 		return m, nil
 	}
@@ -77,7 +86,7 @@ func (c *Conn) dataArrived(h frameHeader) (*Stream, error) {
 	defer c.mu.Unlock()
 	n := int64(h.length)
 	if c.recvLeft -= n; c.recvLeft < 0 {
-		return nil, &connError{CodeFlowControl, "server sends more than the connection's window"}
+		return nil, &violation{CodeFlowControl, "server sends more than the connection's window"}
 	}
 	if err := c.creditServer(n); err != nil {
 		return nil, err
@@ -86,12 +95,15 @@ func (c *Conn) dataArrived(h frameHeader) (*Stream, error) {
 	if s == nil {
 		return nil, c.checkKnown(h.stream)
 	}
-	if !s.recv.arrived(n) {
-		return nil, c.resetLocked(s, CodeFlowControl, &StreamError{CodeFlowControl})
+	switch {
+	case !s.recv.arrived(n):
+		return nil, c.punishLocked(s, &violation{CodeFlowControl, "server sends more than a stream's window"})
+	case s.status == 0:
+		return nil, c.punishLocked(s, protocolError("DATA before the response"))
+	case s.ended:
+		return nil, c.punishLocked(s, &violation{CodeStreamClosed, "DATA after the end of the stream"})
 	}
-	if s.ended || !s.answered {
-		return nil, c.resetLocked(s, CodeStreamClosed, &StreamError{CodeStreamClosed})
-	}
+	c.meter.add(c.heard, n)
 	return s, nil
 }
 
@@ -105,14 +117,20 @@ func (c *Conn) creditServer(n int64) error {
 	return c.out.queue(func(b []byte) []byte { return appendWindowUpdate(b, 0, credit) })
 }
 
-// dataDone ends a DATA frame: unread is what no application will read of it.
-func (c *Conn) dataDone(s *Stream, unread int64, end bool) error {
+// dataDone ends a DATA frame with n bytes in it. The rest of its length is never read by an application.
+func (c *Conn) dataDone(s *Stream, h frameHeader, n int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if end {
+	if h.has(flagEndStream) {
 		s.endLocked()
 	}
-	return c.consumedLocked(s, unread)
+	if !s.closed {
+		return c.consumedLocked(s, int64(h.length)-n)
+	}
+	if s.unwanted += n; s.unwanted > lingerBytes {
+		return c.resetLocked(s, CodeCancel, net.ErrClosed)
+	}
+	return nil
 }
 
 // headers reads a header block with its continuations and gives it to its stream. Blocks of streams that are
@@ -124,13 +142,13 @@ func (r *reading) headers(h frameHeader) error {
 	}
 	r.fields = responseFields{}
 	if _, err := r.dec.Write(block); err != nil {
-		return &connError{CodeCompression, "header block cannot be decoded"}
+		return &violation{CodeCompression, "header block cannot be decoded"}
 	}
 	if err := r.dec.Close(); err != nil {
-		return &connError{CodeCompression, "header block is cut short"}
+		return &violation{CodeCompression, "header block is cut short"}
 	}
 	if r.fields.size > ourMaxHeaders {
-		return &connError{CodeEnhanceYourCalm, "header list longer than announced"}
+		return &violation{CodeEnhanceYourCalm, "header list longer than announced"}
 	}
 	return r.flood(r.c.response(h, r.fields.status))
 }
@@ -144,7 +162,7 @@ func (r *reading) headerBlock(h frameHeader) ([]byte, error) {
 	if h.has(flagPriority) {
 		const priorityLen = 5
 		if n < priorityLen {
-			return nil, &connError{CodeFrameSize, "HEADERS too short"}
+			return nil, &violation{CodeFrameSize, "HEADERS too short"}
 		}
 		if err := r.skip(priorityLen); err != nil {
 			return nil, err
@@ -163,8 +181,11 @@ func (r *reading) headerBlock(h frameHeader) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if next.kind != frameContinuation || next.stream != h.stream || i >= maxContinuations {
-			return nil, protocolError("header block interrupted or in too many pieces")
+		switch {
+		case next.kind != frameContinuation, next.stream != h.stream:
+			return nil, protocolError("header block interrupted")
+		case i >= maxContinuations:
+			return nil, &violation{CodeEnhanceYourCalm, "header block in too many pieces"}
 		}
 		if block, err = r.fragment(block, next.length); err != nil {
 			return nil, err
@@ -176,7 +197,7 @@ func (r *reading) headerBlock(h frameHeader) ([]byte, error) {
 
 func (r *reading) fragment(block []byte, n int) ([]byte, error) {
 	if len(block)+n > maxHeaderBlock {
-		return nil, &connError{CodeEnhanceYourCalm, "header block too long"}
+		return nil, &violation{CodeEnhanceYourCalm, "header block too long"}
 	}
 	start := len(block)
 	block = append(block, make([]byte, n)...)
@@ -192,22 +213,25 @@ func (c *Conn) response(h frameHeader, status string) error {
 	if s == nil {
 		return c.checkKnown(h.stream)
 	}
-	if s.answered { // trailers say nothing to us, but they end the stream
-		if !h.has(flagEndStream) {
-			return protocolError("second response on a stream")
-		}
+	end := h.has(flagEndStream)
+	switch {
+	case s.ended:
+		return c.punishLocked(s, &violation{CodeStreamClosed, "HEADERS after the end of the stream"})
+	case s.status != 0 && !end:
+		return c.punishLocked(s, protocolError("second response on a stream"))
+	case s.status != 0: // trailers say nothing to us, but they end the stream
 		s.endLocked()
 		return nil
 	}
 	code, err := strconv.Atoi(status)
-	if err != nil || code < 100 || code > 999 {
-		return c.resetLocked(s, CodeProtocol, protocolError("response without a status"))
-	}
-	if code < 200 {
+	switch {
+	case err != nil, code < 100, code > 999, code < 200 && end:
+		return c.punishLocked(s, protocolError("response without a final status"))
+	case code < 200:
 		return nil
 	}
-	s.answered, s.status = true, code
-	if h.has(flagEndStream) {
+	s.status = code
+	if end {
 		s.endLocked()
 	}
 	s.signalReadable()
@@ -217,8 +241,11 @@ func (c *Conn) response(h frameHeader, status string) error {
 // consumedLocked counts what was read of a stream and queues the credit that is due. The caller holds mu, and
 // ends the connection if it fails.
 func (c *Conn) consumedLocked(s *Stream, n int64) error {
+	if s.ended || c.streams[s.id] != s {
+		return nil
+	}
 	credit := s.recv.consumed(n, time.Now, c.rtt, c.budget)
-	if credit == 0 || s.ended || s.closed {
+	if credit == 0 {
 		return nil
 	}
 	id := s.id

@@ -1,10 +1,16 @@
 package h2
 
 import (
-	"net"
 	"os"
 	"slices"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
+
+// maxPayload makes a whole frame one TLS record, and is how much a writer may have before the next one gets
+// its turn.
+const maxPayload = transport.RecordSize - frameHeaderLen
 
 // take waits until both windows have room for some of n bytes of the stream, and returns how much one frame
 // may carry. Streams that wait for the connection's window get it in the order in which they came.
@@ -47,13 +53,11 @@ func (s *Stream) tryTake(n int) (int, error) {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := s.whyLocked(nil); err != nil {
+		c.fed(s)
+		return 0, err
+	}
 	switch {
-	case s.closed, s.sentEnd && s.err == nil:
-		c.fed(s)
-		return 0, net.ErrClosed
-	case s.err != nil:
-		c.fed(s)
-		return 0, s.err
 	case s.sendLeft <= 0: // its own window is what it waits for
 		c.fed(s)
 		return 0, nil
@@ -61,9 +65,10 @@ func (s *Stream) tryTake(n int) (int, error) {
 		c.starve(s)
 		return 0, nil
 	}
-	m := min(n, c.peer.maxFrame, int(min(s.sendLeft, c.sendLeft)))
+	m := min(n, maxPayload, c.peer.maxFrame, int(min(s.sendLeft, c.sendLeft)))
 	s.sendLeft -= int64(m)
 	c.sendLeft -= int64(m)
+	c.meter.add(time.Now(), int64(m))
 	c.fed(s)
 	return m, nil
 }

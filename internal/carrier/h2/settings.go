@@ -44,7 +44,7 @@ func appendOurSettings(b []byte, window int64) []byte {
 		value uint32
 	}{
 		{settingEnablePush, 0},
-		{settingInitialWindowSize, uint32(window)}, //nolint:gosec // a window is at most maxWindow
+		{settingInitialWindowSize, uint32(window)},
 		{settingMaxFrameSize, ourMaxFrame},
 		{settingMaxHeaderListSize, ourMaxHeaders},
 	}
@@ -56,34 +56,47 @@ func appendOurSettings(b []byte, window int64) []byte {
 	return b
 }
 
-// apply takes the settings in p over. Those that do not concern us are ignored: unknown ones, as section
-// 6.5.2 demands, and the size of the header table, since our encoder has none.
+// apply takes the settings in p over.
 func (s *peerSettings) apply(p []byte) error {
 	for ; len(p) >= settingLen; p = p[settingLen:] {
-		value := binary.BigEndian.Uint32(p[2:])
-		switch binary.BigEndian.Uint16(p) {
-		case settingEnablePush:
-			if value != 0 {
-				return protocolError("server enables push for itself")
-			}
-		case settingMaxConcurrentStreams:
-			s.maxStreams = value
-		case settingInitialWindowSize:
-			if value > maxWindow {
-				return &connError{CodeFlowControl, "initial window out of range"}
-			}
-			s.initialWindow = int64(value)
-		case settingMaxFrameSize:
-			if value < defaultMaxFrame || value >= 1<<24 {
-				return protocolError("maximum frame size out of range")
-			}
-			s.maxFrame = int(value)
-		case settingEnableConnect:
-			if value > 1 || value == 0 && s.connect {
-				return protocolError("ENABLE_CONNECT_PROTOCOL out of range or taken back")
-			}
-			s.connect = value == 1
+		if err := s.set(binary.BigEndian.Uint16(p), binary.BigEndian.Uint32(p[2:])); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// set takes one setting over. Those that do not concern us are ignored: unknown ones, as section 6.5.2
+// demands, and the size of the header table, since our encoder has none.
+func (s *peerSettings) set(id uint16, value uint32) error {
+	switch id {
+	case settingEnablePush:
+		if value != 0 {
+			return protocolError("server enables push for itself")
+		}
+	case settingMaxConcurrentStreams:
+		s.maxStreams = value
+	case settingInitialWindowSize:
+		if value > maxWindow {
+			return &violation{CodeFlowControl, "initial window out of range"}
+		}
+		s.initialWindow = int64(value)
+	case settingMaxFrameSize:
+		if value < defaultMaxFrame || value >= 1<<24 {
+			return protocolError("maximum frame size out of range")
+		}
+		s.maxFrame = int(value)
+	case settingEnableConnect:
+		return s.setConnect(value)
+	}
+	return nil
+}
+
+// setConnect takes ENABLE_CONNECT_PROTOCOL over, which a server must not take back (RFC 8441, section 3).
+func (s *peerSettings) setConnect(value uint32) error {
+	if value > 1 || value == 0 && s.connect {
+		return protocolError("ENABLE_CONNECT_PROTOCOL out of range or taken back")
+	}
+	s.connect = value == 1
 	return nil
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// lingerTime is how long a stream that we closed may wait for the server's end before it is reset.
-const lingerTime = 5 * time.Second
+// A stream that we closed is reset unless the server's end comes within lingerTime and lingerBytes.
+const (
+	lingerTime  = 5 * time.Second
+	lingerBytes = 64 << 10
+)
 
 // Stream is one stream of a Conn. As a byte stream it ends with END_STREAM: Read returns io.EOF for the
 // server's, and CloseWrite sends ours. Anything else is an error.
@@ -29,11 +32,11 @@ type Stream struct {
 	recv     window
 	sendLeft int64 // what the server takes of this stream
 	waiting  bool  // is in the connection's list of starved streams
-	answered bool  // the response came, with status
-	status   int
+	status   int   // of the response; 0 until it comes
 	ended    bool  // the server's END_STREAM came
-	sentEnd  bool  // ours went out
+	sendErr  error // why nothing more can be sent once our half is over, while the stream is not
 	closed   bool  // Close or Abort was called
+	unwanted int64 // bytes that came after that
 	err      error // why the stream broke
 	linger   *time.Timer
 }
@@ -46,13 +49,6 @@ var (
 
 func (s *Stream) signalReadable() { signal(s.readable) }
 func (s *Stream) signalWritable() { signal(s.writable) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
 
 // Read implements net.Conn.
 func (s *Stream) Read(p []byte) (int, error) {
@@ -114,7 +110,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 
 // Headroom implements transport.HeadroomWriter: a full frame is one TLS record.
 func (s *Stream) Headroom() transport.Headroom {
-	return transport.Headroom{Front: frameHeaderLen, Max: transport.RecordSize - frameHeaderLen}
+	return transport.Headroom{Front: frameHeaderLen, Max: maxPayload}
 }
 
 // WriteHeadroom implements transport.HeadroomWriter: the payload becomes one DATA frame where the windows
@@ -142,47 +138,66 @@ func (s *Stream) send(frame []byte) error {
 	if !s.c.out.begin(s.gone, s.writeBy.wait()) {
 		return s.why(os.ErrDeadlineExceeded)
 	}
-	defer s.c.out.end()
-	if err := s.why(nil); err != nil { // it may have ended while we waited, and then nothing may follow
+	if err := s.why(nil); err != nil { // our half may have ended while we waited, and then nothing may follow
+		s.c.out.end()
 		return err
 	}
-	if err := s.c.out.write(frame); err != nil {
+	err := s.c.out.write(frame)
+	s.c.out.end()
+	if err != nil {
 		s.c.fail(err)
 		return s.why(err)
 	}
 	return nil
 }
 
-// why returns the reason for which the stream broke, or otherwise err.
+// why returns the reason for which nothing can be sent, or otherwise err.
 func (s *Stream) why(err error) error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	return s.whyLocked(err)
+}
+
+func (s *Stream) whyLocked(err error) error {
 	switch {
 	case s.closed:
 		return net.ErrClosed
 	case s.err != nil:
 		return s.err
+	case s.sendErr != nil:
+		return s.sendErr
 	}
 	return err
 }
 
-// CloseWrite implements transport.StreamConn: END_STREAM. It waits for its turn, not for a window.
+// CloseWrite implements transport.StreamConn: END_STREAM, behind the frame that is on its way. It waits for
+// nothing.
 func (s *Stream) CloseWrite() error {
 	s.c.mu.Lock()
-	sent, err := s.sentEnd, s.err
-	s.sentEnd = true
+	err := s.err
+	if s.closed {
+		err = net.ErrClosed
+	}
+	var broken error
+	if err == nil {
+		broken = s.endSendingLocked()
+	}
 	s.c.mu.Unlock()
-	if sent || err != nil {
-		return err
+	s.c.fail(broken)
+	return err
+}
+
+// endSendingLocked ends our half, once. An error ends the connection. The caller holds the connection's lock.
+func (s *Stream) endSendingLocked() error {
+	if s.sendErr != nil {
+		return nil
 	}
+	s.sendErr = net.ErrClosed
+	s.signalWritable()
 	h := frameHeader{kind: frameData, flags: flagEndStream, stream: s.id}
-	if err := s.send(h.appendTo(nil)); err != nil {
-		return err
-	}
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
+	err := s.c.out.queue(h.appendTo)
 	s.finishLocked()
-	return nil
+	return err
 }
 
 // CloseRead implements transport.StreamConn. HTTP/2 has no way to say it but to reset the stream.
@@ -197,18 +212,15 @@ func (s *Stream) Close() error {
 		return nil
 	}
 	s.closeLocked()
-	var err error
-	if !s.sentEnd && s.err == nil {
-		s.sentEnd = true
-		h := frameHeader{kind: frameData, flags: flagEndStream, stream: s.id}
-		err = s.c.out.queue(h.appendTo)
+	var broken error
+	if s.err == nil {
+		broken = s.endSendingLocked()
 	}
-	s.finishLocked()
 	if s.c.streams[s.id] == s {
 		s.linger = time.AfterFunc(lingerTime, func() { s.c.fail(s.c.reset(s, CodeCancel, net.ErrClosed)) })
 	}
 	s.c.mu.Unlock()
-	s.c.fail(err)
+	s.c.fail(broken)
 	return nil
 }
 
@@ -228,6 +240,7 @@ func (s *Stream) closeLocked() {
 		close(s.gone)
 	}
 	s.inbox.clear()
+	s.recv.release(s.c.budget)
 	s.c.fed(s)
 }
 
@@ -238,6 +251,7 @@ func (c *Conn) reset(s *Stream, code ErrCode, why error) error {
 	return c.resetLocked(s, code, why)
 }
 
+// resetLocked is reset for a caller that holds mu.
 func (c *Conn) resetLocked(s *Stream, code ErrCode, why error) error {
 	if c.streams[s.id] != s {
 		return nil
@@ -250,11 +264,15 @@ func (c *Conn) resetLocked(s *Stream, code ErrCode, why error) error {
 // resetByPeer takes the server's RST_STREAM. After its END_STREAM, NO_ERROR says only that it needs no more
 // of our half (RFC 9113, section 8.1). The caller holds the connection's lock.
 func (s *Stream) resetByPeer(code ErrCode) {
-	if s.ended && code == CodeNo {
-		s.sentEnd = true
+	if !s.ended || code != CodeNo {
+		s.breakLocked(&StreamError{Code: code})
 		return
 	}
-	s.breakLocked(&StreamError{Code: code})
+	if s.sendErr == nil {
+		s.sendErr = &StreamError{Code: code}
+	}
+	s.signalWritable()
+	s.finishLocked()
 }
 
 // breakLocked makes everything that waits on the stream fail.
@@ -278,7 +296,7 @@ func (s *Stream) endLocked() {
 
 // finishLocked forgets a stream of which both halves have ended.
 func (s *Stream) finishLocked() {
-	if !s.ended || !s.sentEnd {
+	if !s.ended || s.sendErr == nil {
 		return
 	}
 	if s.linger != nil {

@@ -8,21 +8,20 @@ import (
 const (
 	// connWindow is the connection's receive window. Bytes of a connection are credited when they arrive, so
 	// that one slow application cannot stop the others; the windows of the streams bound what is held.
-	connWindow = 16 << 20
-	// firstWindow is a stream's receive window before anything is known about the path. It takes 100 ms at 80
-	// Mbit/s.
+	connWindow = 64 << 20
+	// baseWindow is what every stream may receive ahead of its application.
+	baseWindow = 128 << 10
+	// firstWindow is a stream's window before anything is known about the path, while the budget lasts. It
+	// takes 100 ms at 80 Mbit/s.
 	firstWindow = 1 << 20
 	// maxStreamWindow carries 1 Gbit/s over 250 ms.
 	maxStreamWindow = 32 << 20
 	// updateParts is how many updates refill a window.
-	updateParts = 4
-	// growSpeed is how much faster than one window per round trip the application must read for the window to
-	// be what limits it. Twice the bandwidth-delay product is room enough.
-	growSpeed = 2
+	updateParts = 8
 )
 
-// Budget bounds what all receive windows together may grow beyond their first size, in bytes. Its methods may
-// be called concurrently.
+// Budget bounds what all receive windows together may have beyond 128 KiB each, in bytes. Its methods may be
+// called concurrently.
 type Budget struct{ left atomic.Int64 }
 
 // NewBudget returns a budget of n bytes.
@@ -49,7 +48,18 @@ type window struct {
 	left  int64 // of what it was told
 	owed  int64 // read by the application and not credited yet
 	grown int64 // taken from the budget
-	since time.Time
+
+	since time.Time // when the measurement under way began
+	moved int64     // credited since then
+}
+
+// newWindow returns a window of the first size, or of the base size when the budget is used up, and by how
+// much it is larger than the base size, which the server has to be told.
+func newWindow(budget *Budget) (w window, extra int64) {
+	if budget.take(firstWindow - baseWindow) {
+		extra = firstWindow - baseWindow
+	}
+	return window{size: baseWindow + extra, left: baseWindow + extra, grown: extra}, extra
 }
 
 // arrived counts n bytes and reports whether the server was allowed to send them.
@@ -66,20 +76,30 @@ func (w *window) consumed(n int64, now func() time.Time, rtt time.Duration, budg
 		return 0
 	}
 	credit := w.owed
-	at := now()
-	// This part of the window went faster than growSpeed windows per round trip would allow for: grow.
-	limit := time.Duration(float64(rtt) * growSpeed * float64(w.owed) / float64(w.size))
-	if rtt > 0 && !w.since.IsZero() && at.Sub(w.since) < limit && w.size < maxStreamWindow && budget.take(w.size) {
+	w.owed = 0
+	w.moved += credit
+	if w.limits(now(), rtt) && w.size < maxStreamWindow && budget.take(w.size) {
 		credit += w.size
 		w.grown += w.size
 		w.size *= 2
 	}
-	w.owed, w.since = 0, at
 	w.left += credit
 	return credit
 }
 
-// release gives back to the budget what growing took.
+// limits reports whether the window may be what limits the stream, which is when more than half of it was
+// used per round trip. It measures over one round trip at least, because a burst says nothing.
+func (w *window) limits(now time.Time, rtt time.Duration) bool {
+	took := now.Sub(w.since)
+	if rtt <= 0 || took < rtt {
+		return false
+	}
+	perTrip := float64(w.moved) * float64(rtt) / float64(took)
+	w.since, w.moved = now, 0
+	return perTrip > float64(w.size)/2
+}
+
+// release gives back to the budget what was taken from it.
 func (w *window) release(budget *Budget) {
 	budget.give(w.grown)
 	w.grown = 0

@@ -1,0 +1,100 @@
+package h2
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+const (
+	// pingAfter is the silence after which a connection with streams is pinged, and pongLimit the silence
+	// after that by which it is dead.
+	pingAfter = 5 * time.Second
+	pongLimit = 5 * time.Second
+	// idlePingAfter is pingAfter of a connection without streams: often enough for every proxy in between.
+	idlePingAfter = 30 * time.Second
+	// stallLimit is how long the server may take nothing of a frame, whatever it sends meanwhile.
+	stallLimit = time.Minute
+)
+
+// watch pings a silent connection, and ends one that does not answer or has nothing left to do.
+func (c *Conn) watch() {
+	timer := time.NewTimer(pingAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-c.retired:
+			c.fail(errClosed)
+		case <-timer.C:
+			wait, err := c.check(time.Now())
+			if err != nil {
+				c.fail(err)
+				return
+			}
+			timer.Reset(wait)
+		}
+	}
+}
+
+// check decides what a silent connection needs, and when to look again. A server that takes what we send is
+// alive although its answer to a ping is held up behind that.
+func (c *Conn) check(now time.Time) (wait time.Duration, err error) {
+	began, alive := c.out.progress()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heard.After(alive) {
+		alive = c.heard
+	}
+	after := pingAfter
+	if len(c.streams) == 0 {
+		after = idlePingAfter
+	}
+	silence := now.Sub(alive)
+	switch {
+	case !began.IsZero() && now.Sub(began) >= stallLimit:
+		return 0, ErrStalled
+	case c.pingSent.After(alive):
+		if left := pongLimit - now.Sub(c.pingSent); left > 0 {
+			return left, nil
+		}
+		return 0, ErrPingTimeout
+	case silence < after:
+		return min(after-silence, pingAfter), nil
+	}
+	return pongLimit, c.pingLocked(now)
+}
+
+// pingIfSilentLocked has a new stream find out soon whether its connection is still there. The caller holds
+// mu.
+func (c *Conn) pingIfSilentLocked(now time.Time) error {
+	if now.Sub(c.heard) < pingAfter || c.pingSent.After(c.heard) {
+		return nil
+	}
+	return c.pingLocked(now)
+}
+
+// pingLocked sends a ping. The caller holds mu.
+func (c *Conn) pingLocked(now time.Time) error {
+	c.pingSent = now
+	c.pings++
+	var data [8]byte
+	binary.BigEndian.PutUint64(data[:], c.pings)
+	return c.out.queue(func(b []byte) []byte { return appendPing(b, 0, data) })
+}
+
+// pong takes the answer to our last ping as a measurement of the round trip.
+func (c *Conn) pong(data [8]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pingSent.IsZero() || binary.BigEndian.Uint64(data[:]) != c.pings {
+		return
+	}
+	sample := time.Since(c.pingSent)
+	c.pingSent = time.Time{}
+	if c.rtt == 0 || sample < c.rtt {
+		c.rtt = sample
+		return
+	}
+	c.rtt += (sample - c.rtt) / 8
+}
