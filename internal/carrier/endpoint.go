@@ -17,7 +17,7 @@ import (
 const (
 	h3HeadStart = 250 * time.Millisecond
 	h2HeadStart = time.Second
-	// tryTime bounds an attempt that nobody waits for any more.
+	// tryTime bounds an attempt, whether anybody waits for it or not.
 	tryTime = 10 * time.Second
 )
 
@@ -34,7 +34,12 @@ type Endpoint struct {
 	Logger  *slog.Logger // nil logs nothing
 
 	once    sync.Once
-	workers sync.WaitGroup // attempts that nobody waits for
+	attempt func() (context.Context, context.CancelFunc) // bounds one attempt
+	stop    context.CancelFunc                           // ends them all
+
+	mu      sync.Mutex
+	closed  bool
+	workers sync.WaitGroup // attempts
 }
 
 var _ transport.StreamEndpoint = (*Endpoint)(nil)
@@ -51,9 +56,15 @@ func (e *Endpoint) ConnectStream(ctx context.Context) (transport.StreamConn, err
 	}
 	p := e.Memory.plan(modes, time.Now())
 	for _, mode := range p.look {
-		e.workers.Go(func() { e.lookAgain(mode) })
+		e.work(func() { e.lookAgain(mode) })
 	}
-	r := race{endpoint: e, modes: slices.Concat(p.race, p.last), fresh: len(p.race)}
+	r := race{
+		endpoint: e,
+		modes:    slices.Concat(p.race, p.last),
+		fresh:    len(p.race),
+		results:  make(chan outcome, len(modes)),
+		running:  make(map[Mode]context.CancelFunc),
+	}
 	return r.run(ctx)
 }
 
@@ -64,6 +75,19 @@ func (e *Endpoint) fill() {
 	if e.Logger == nil {
 		e.Logger = slog.New(slog.DiscardHandler)
 	}
+	all, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.attempt = func() (context.Context, context.CancelFunc) { return context.WithTimeout(all, tryTime) }
+}
+
+// work runs f in a goroutine that Close waits for. After Close it reports false.
+func (e *Endpoint) work(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.workers.Go(f)
+	}
+	return !e.closed
 }
 
 // modes are those of the target that there is a dialer for.
@@ -85,15 +109,20 @@ func (e *Endpoint) Mode() (Mode, error) {
 	return 0, &Error{Mode: e.Target.Modes[0], Stage: StageConnect, Err: ErrUnavailable}
 }
 
-// Close waits for the attempts that nobody waits for; each is bounded.
+// Close ends the attempts, those of dials included, and waits for them. What is open stays open.
 func (e *Endpoint) Close() error {
+	e.once.Do(e.fill)
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.stop()
 	e.workers.Wait()
 	return nil
 }
 
 // lookAgain tries a mode whose term is over.
 func (e *Endpoint) lookAgain(mode Mode) {
-	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
+	ctx, cancel := e.attempt()
 	defer cancel()
 	conn, err := e.Dialers[mode].DialCarrier(ctx, e.Target.URL)
 	if err != nil {
@@ -101,8 +130,14 @@ func (e *Endpoint) lookAgain(mode Mode) {
 		return
 	}
 	_ = conn.Close() // the connection below stays and carries the next flow
-	e.Memory.worked(mode)
-	e.Logger.Info("carrier works again", "carrier", mode.String())
+	e.comesBack(mode)
+}
+
+// comesBack notes that a mode works that nobody counted on.
+func (e *Endpoint) comesBack(mode Mode) {
+	if e.Memory.worked(mode) {
+		e.Logger.Info("carrier works again", "carrier", mode.String())
+	}
 }
 
 func headStart(mode Mode) time.Duration {

@@ -56,22 +56,26 @@ func (m *Memory) plan(modes []Mode, now time.Time) (p plan) {
 	return p
 }
 
-// worked forgets the failures of a mode.
-func (m *Memory) worked(mode Mode) {
+// worked forgets the failures of a mode, and reports whether there were any.
+func (m *Memory) worked(mode Mode) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	failed := !m.failed[mode].until.IsZero()
 	m.failed[mode] = failure{}
+	return failed
 }
 
-// didNot notes a failure of a mode, while another one worked or for a reason that is the mode's own.
-func (m *Memory) didNot(mode Mode, now time.Time) {
+// didNot notes a failure of a mode while another one worked, or of a try in the background, and reports
+// whether that was news.
+func (m *Memory) didNot(mode Mode, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := &m.failed[mode]
-	f.retrying = false
 	if now.Before(f.until) {
-		return // known already
+		return false
 	}
+	f.retrying = false
 	f.term = min(max(2*f.term, firstTerm), maxTerm)
 	f.until = now.Add(f.term)
+	return true
 }

@@ -3,6 +3,8 @@ package carrier
 import (
 	"context"
 	"errors"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -14,11 +16,14 @@ type race struct {
 	modes    []Mode
 	fresh    int // the first so many may start by the clock; the others only when those have all failed
 
-	results chan outcome
 	started int
-	running int
-	errs    []error
+	running map[Mode]context.CancelFunc
 	failed  []Mode
+	errs    []error
+
+	mu      sync.Mutex
+	over    bool         // nobody reads results any more
+	results chan outcome // has room for all
 }
 
 // outcome is how one attempt ended.
@@ -31,107 +36,106 @@ type outcome struct {
 // run starts one mode after the other, returns the first that connects and lets better ones that are still
 // trying go on in the background: the connection that they open serves the next flow.
 func (r *race) run(ctx context.Context) (transport.StreamConn, error) {
-	r.results = make(chan outcome, len(r.modes))
-	// Attempts outlive the dial that started them, but not its cancellation while it waits for them.
-	attempts, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTime)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
+		case <-ctx.Done():
+			r.finish(H3) // nothing is better than that, so that all attempts are cancelled
+			err := &Error{Mode: r.modes[max(r.started, 1)-1], Stage: StageConnect, Err: context.Cause(ctx)}
+			return nil, errors.Join(append(r.errs, err)...)
 		case <-timer.C:
-			r.startNext(attempts, timer)
+			r.startNext(timer)
 		case o := <-r.results:
-			r.running--
+			delete(r.running, o.mode)
 			if o.err == nil {
-				r.settle(o.mode, cancel)
+				r.settle(o.mode)
 				return o.conn, nil
 			}
 			r.errs, r.failed = append(r.errs, o.err), append(r.failed, o.mode)
-			if !r.startNext(attempts, timer) && r.running == 0 {
-				cancel()
-				return nil, errors.Join(r.errs...)
-			}
-		case <-ctx.Done():
-			cancel()
-			r.abandon()
-			return nil, &Error{Mode: r.modes[r.started-1], Stage: StageConnect, Err: context.Cause(ctx)}
+			r.startNext(timer)
+		}
+		if len(r.running) == 0 {
+			return nil, errors.Join(r.errs...)
 		}
 	}
 }
 
-// startNext starts the next mode if it may start, and reports whether it did.
-func (r *race) startNext(ctx context.Context, timer *time.Timer) bool {
+// startNext starts the next mode if it may start.
+func (r *race) startNext(timer *time.Timer) {
 	late := r.started >= r.fresh
-	if r.started == len(r.modes) || late && r.running > 0 {
-		return false
+	if r.started == len(r.modes) || late && len(r.running) > 0 {
+		return
 	}
 	mode := r.modes[r.started]
 	r.started++
-	r.running++
-	r.endpoint.workers.Go(func() {
-		conn, err := r.endpoint.Dialers[mode].DialCarrier(ctx, r.endpoint.Target.URL)
-		r.results <- outcome{mode, conn, err}
-	})
-	timer.Reset(headStart(mode))
-	return true
-}
-
-// settle remembers who failed now that one worked, and looks after those still trying.
-func (r *race) settle(winner Mode, cancel context.CancelFunc) {
-	now := time.Now()
-	for _, mode := range r.failed {
-		r.endpoint.Memory.didNot(mode, now)
-		r.endpoint.Logger.Info("stepped down", "carrier", winner.String(), "from", mode.String())
-	}
-	r.endpoint.Memory.worked(winner)
-	running, better := r.running, r.betterThan(winner)
-	if running == 0 {
+	ctx, cancel := r.endpoint.attempt()
+	if !r.endpoint.work(func() { defer cancel(); r.attempt(ctx, mode) }) {
 		cancel()
+		r.errs = append(r.errs, &Error{Mode: mode, Stage: StageConnect, Err: net.ErrClosed})
 		return
 	}
-	if !better {
-		cancel() // worse ones are not worth an attempt
-	}
-	r.endpoint.workers.Go(func() {
-		defer cancel()
-		for range running {
-			r.late(<-r.results, better)
-		}
-	})
+	r.running[mode] = cancel
+	timer.Reset(headStart(mode))
 }
 
-// betterThan reports whether a mode that is better than the winner is still trying.
-func (r *race) betterThan(winner Mode) bool {
-	for _, mode := range r.modes[:r.started] {
-		if mode > winner && r.running > 0 {
-			return true
+// attempt dials one mode. When the race is over by then, a connection is of no use, but that it came is.
+func (r *race) attempt(ctx context.Context, mode Mode) {
+	conn, err := r.endpoint.Dialers[mode].DialCarrier(ctx, r.endpoint.Target.URL)
+	r.mu.Lock()
+	over := r.over
+	if !over {
+		r.results <- outcome{mode, conn, err}
+	}
+	r.mu.Unlock()
+	if over {
+		r.late(outcome{mode, conn, err})
+	}
+}
+
+// settle remembers who failed now that one worked. A better mode that did not make use of its head start
+// counts as failed until it connects after all, so that the next flow does not wait for it.
+func (r *race) settle(winner Mode) {
+	e, now := r.endpoint, time.Now()
+	e.Memory.worked(winner)
+	for mode := range r.running {
+		if mode > winner {
+			r.failed = append(r.failed, mode)
 		}
 	}
-	return false
+	for _, mode := range r.failed {
+		if e.Memory.didNot(mode, now) {
+			e.Logger.Info("stepped down", "carrier", winner.String(), "from", mode.String())
+		}
+	}
+	r.finish(winner)
+}
+
+// finish cancels the attempts that are not better than the winner, and leaves the others to themselves.
+func (r *race) finish(winner Mode) {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	for mode, cancel := range r.running {
+		if mode <= winner {
+			cancel()
+		}
+	}
+	for {
+		select {
+		case o := <-r.results:
+			r.late(o)
+		default:
+			return
+		}
+	}
 }
 
 // late takes the outcome of an attempt that lost.
-func (r *race) late(o outcome, wanted bool) {
-	switch {
-	case o.err == nil:
-		_ = o.conn.Close()
-		r.endpoint.Memory.worked(o.mode)
-	case wanted:
-		r.endpoint.Memory.didNot(o.mode, time.Now())
-	}
-}
-
-// abandon looks after attempts whose dial was given up.
-func (r *race) abandon() {
-	running := r.running
-	if running == 0 {
+func (r *race) late(o outcome) {
+	if o.err != nil {
 		return
 	}
-	r.endpoint.workers.Go(func() {
-		for range running {
-			if o := <-r.results; o.err == nil {
-				_ = o.conn.Close()
-			}
-		}
-	})
+	_ = o.conn.Close() // the connection below stays and carries the next flow
+	r.endpoint.comesBack(o.mode)
 }
