@@ -9,8 +9,13 @@ import (
 )
 
 // newLogger writes text to a terminal and JSON to everything else, unless the configuration chooses.
-func newLogger(c config.Log, w io.Writer) *slog.Logger {
+// Debugging the WebSocket layer means the level debug, at which the carriers log what goes over the wire.
+func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
+	c, debug := cfg.Log, cfg.WebSocket.Debug
 	o := &slog.HandlerOptions{Level: c.Level}
+	if debug {
+		o.Level = slog.LevelDebug
+	}
 	if c.Format == config.LogJSON || c.Format == config.LogAuto && !isTerminal(w) {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}

@@ -63,7 +63,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func serve(path string, c *config.Config, stderr io.Writer) int {
 	ctx, stop := untilSignal()
 	defer stop()
-	log := newLogger(c.Log, stderr)
+	log := newLogger(c, stderr)
 	warnOfReaders(path, log)
 	a, err := app.New(c, log)
 	if err != nil {

@@ -66,8 +66,7 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, err
 	return server, factory.closers, nil
 }
 
-// buildMembers makes the upstreams. One whose flags this build cannot follow is named in the log and fails
-// its dials; if there is no other, the program cannot do its job.
+// buildMembers makes the upstreams. If this build can reach none, the program cannot do its job.
 func buildMembers(f *upstreamFactory) ([]balancer.Member, error) {
 	var members []balancer.Member
 	for _, entry := range f.config.Upstreams {

@@ -165,7 +165,7 @@ func TestAnswerAfterTheClientsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPattern(t, conn, size)
-	c.log.wait(t, "flow closed", fmt.Sprint("received=", size))
+	c.log.wait(t, "flow closed", fmt.Sprint("received=", size), "upstream=127.0.0.1")
 }
 
 func TestUploadAfterTheServersEnd(t *testing.T) {

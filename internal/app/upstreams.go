@@ -51,7 +51,7 @@ func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, erro
 	if err != nil {
 		return nil, err
 	}
-	options := websocket.Options{}
+	options := websocket.Options{Logger: log}
 	if entry.HalfClose == config.HalfCloseDefer {
 		options.HalfClose = websocket.Defer
 	}
@@ -93,6 +93,7 @@ func newServer(entry config.Upstream) *server {
 
 // endpoint returns where raw leads, or nil for an upstream without that URL. TCP and UDP have endpoints, and
 // so connections, of their own: a bulk download does not hold up a datagram.
+// One that this build cannot reach is nil too, and named in the log.
 func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) (*carrier.Endpoint, error) {
 	if raw.IsZero() {
 		return nil, nil //nolint:nilnil // an absent URL is no endpoint and no error
@@ -107,7 +108,7 @@ func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) 
 	switch {
 	case err != nil:
 		log.Warn("upstream unusable", "err", err)
-		return e, nil
+		return nil, nil //nolint:nilnil // what can never be reached is left out
 	case mode != target.Modes[0]:
 		log.Info("carrier not available in this build, using another",
 			"wanted", target.Modes[0].String(), "carrier", mode.String())
@@ -123,7 +124,7 @@ func (f *upstreamFactory) dialers(s *server, target carrier.Target, log *slog.Lo
 	for _, mode := range target.Modes {
 		switch mode {
 		case carrier.H1:
-			dialers[mode] = &h1.Dialer{Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header}
+			dialers[mode] = &h1.Dialer{Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header, Logger: log}
 		case carrier.H2:
 			d := h2.NewDialer(target.URL, h2.Config{
 				Net:     f.sockets,

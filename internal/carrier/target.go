@@ -56,7 +56,7 @@ func ParseTarget(raw string) (Target, error) {
 	case "":
 		return Target{}, errors.New("URL without a scheme: start it with wss://")
 	default:
-		return Target{}, fmt.Errorf("URL scheme %q: use wss or ws", u.Scheme)
+		return Target{}, errors.New("unknown URL scheme: use wss or ws")
 	}
 	if err := checkAddress(u); err != nil {
 		return Target{}, err

@@ -114,7 +114,7 @@ func TestParseTargetRefuses(t *testing.T) {
 		{"", "start it with wss://"},
 		{"example.com/hidden", "start it with wss://"},
 		{"/hidden", "start it with wss://"},
-		{"ftp://example.com/hidden", `scheme "ftp": use wss or ws`},
+		{"ftp://example.com/hidden", "unknown URL scheme: use wss or ws"},
 		{"wss:///hidden", "without a host"},
 		{"wss://:443/hidden", "without a host"},
 		{"wss:example.com/hidden", "without a host"},

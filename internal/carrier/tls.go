@@ -1,12 +1,14 @@
 package carrier
 
 import (
+	"context"
 	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 )
@@ -73,6 +75,15 @@ func checkPins(pins []Pin, s tls.ConnectionState) error {
 		}
 	}
 	return ErrPin
+}
+
+// LogTLS logs what a TLS handshake agreed on, at level debug. log may be nil.
+func LogTLS(ctx context.Context, log *slog.Logger, mode Mode, s tls.ConnectionState) {
+	if log == nil || !log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	log.DebugContext(ctx, "tls handshake", "carrier", mode.String(), "version", tls.VersionName(s.Version),
+		"suite", tls.CipherSuiteName(s.CipherSuite), "alpn", s.NegotiatedProtocol, "resumed", s.DidResume)
 }
 
 // DialError wraps the failure of a dial to the server with the stage it belongs to.

@@ -61,7 +61,7 @@ func ParseCipher(name string) (Cipher, error) {
 		}
 		names = append(names, c.name)
 	}
-	return Cipher{}, fmt.Errorf("%w %q: use one of %s", ErrCipher, name, strings.Join(names, ", "))
+	return Cipher{}, fmt.Errorf("%w: use one of %s", ErrCipher, strings.Join(names, ", "))
 }
 
 // String returns the cipher's name.

@@ -18,6 +18,7 @@ const firstWait = 10 * time.Millisecond
 
 // StreamDialer reaches any target through the server behind an endpoint.
 type StreamDialer struct {
+	Name     string // of the upstream, for logs
 	Endpoint transport.StreamEndpoint
 	Key      *Key
 	Prefix   []byte // the start of every salt; see CheckPrefix
@@ -44,7 +45,7 @@ func (d *StreamDialer) DialStream(ctx context.Context, addr string) (transport.S
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{conn: conn}
+	s := &stream{name: d.Name, conn: conn}
 	s.in = reader{src: conn, key: d.Key, opened: time.Now()}
 	s.out.init(conn, counter{aead: aead}, salt, target)
 	return s, nil
@@ -82,6 +83,7 @@ func (c Cipher) checkPrefix(prefix []byte) error {
 
 // stream is one flow to one target.
 type stream struct {
+	name string
 	conn transport.StreamConn
 	in   reader
 	out  writer
@@ -92,6 +94,7 @@ var (
 	_ transport.HeadroomWriter = (*stream)(nil)
 	_ transport.WaitReader     = (*stream)(nil)
 	_ transport.Aborter        = (*stream)(nil)
+	_ transport.Carried        = (*stream)(nil)
 )
 
 // Read implements net.Conn. With room for a whole chunk and its tag, p is decrypted in place.
@@ -110,6 +113,9 @@ func (s *stream) Headroom() transport.Headroom { return s.out.headroom() }
 func (s *stream) WriteHeadroom(buf []byte, front, back int) error {
 	return s.out.writeInPlace(buf, front, back)
 }
+
+// Upstream implements transport.Carried.
+func (s *stream) Upstream() string { return s.name }
 
 // CloseWrite implements transport.StreamConn.
 func (s *stream) CloseWrite() error {

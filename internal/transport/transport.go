@@ -18,6 +18,12 @@ type StreamConn interface {
 	CloseWrite() error
 }
 
+// Carried is a stream or a packet socket that knows the upstream that carries it.
+type Carried interface {
+	// Upstream is the configured name.
+	Upstream() string
+}
+
 // StreamDialer opens streams to any target.
 type StreamDialer interface {
 	// DialStream connects to addr, a "host:port" whose host is a name or an IP address.

@@ -47,6 +47,7 @@ func New(c Config) *Upstream {
 	u := &Upstream{name: c.Name, timeout: c.DialTimeout}
 	if c.Stream != nil {
 		u.stream = &shadowsocks.StreamDialer{
+			Name:     c.Name,
 			Endpoint: websocket.StreamEndpoint{Carrier: c.Stream, Options: c.WebSocket},
 			Key:      c.Key,
 			Prefix:   c.Prefix,

@@ -1,7 +1,9 @@
 package websocket
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -28,6 +30,7 @@ type Options struct {
 	HalfClose HalfClose
 	PingAfter time.Duration // silence before a ping; 0 = 30 s, negative = never
 	PongLimit time.Duration // silence after a ping before the peer counts as dead; 0 = 10 s
+	Logger    *slog.Logger  // told of Close frames and pings at level debug; nil logs nothing
 }
 
 // conn is what streams and packets share: the carrier, frames both ways, control frames and the end.
@@ -37,6 +40,7 @@ type conn struct {
 	out       *frameWriter
 	alive     keepalive
 	halfClose HalfClose
+	log       *slog.Logger // nil unless debugging
 
 	mu     sync.Mutex
 	cause  error          // why we gave the carrier up ourselves; the reader reports it
@@ -47,6 +51,9 @@ type conn struct {
 
 func (c *conn) init(carrier transport.StreamConn, o Options, mayBlock func() bool) {
 	c.carrier, c.halfClose = carrier, o.HalfClose
+	if o.Logger != nil && o.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		c.log = o.Logger
+	}
 	c.out = newFrameWriter(carrier)
 	c.in.src, c.in.onControl = heardReader{carrier, &c.alive}, c.control
 	c.alive.pingAfter, c.alive.pongLimit = o.PingAfter, o.PongLimit
@@ -85,7 +92,9 @@ func (c *conn) control(op opcode, payload []byte) error {
 		c.answer(payload)
 	case opClose:
 		c.alive.suspend()
-		return parseClose(payload)
+		err := parseClose(payload)
+		c.event("close received", "err", err)
+		return err
 	default: // a pong, of which the keep-alive knows already
 	}
 	return nil
@@ -125,6 +134,7 @@ func (c *conn) sendPongs() {
 // ping sends a ping unless a frame is being written, which the peer will have to answer for anyway.
 func (c *conn) ping() bool {
 	done, err := c.out.tryWriteControl(opPing, nil)
+	c.event("ping", "sent", done, "err", err)
 	return done && err == nil
 }
 
@@ -139,6 +149,13 @@ func (c *conn) why(err error) error {
 	return err
 }
 
+// event logs a wire event while debugging.
+func (c *conn) event(what string, args ...any) {
+	if c.log != nil {
+		c.log.Debug("websocket", append([]any{"event", what}, args...)...)
+	}
+}
+
 // giveUp breaks the carrier without waiting for anything.
 func (c *conn) giveUp(cause error) {
 	c.mu.Lock()
@@ -146,12 +163,14 @@ func (c *conn) giveUp(cause error) {
 		c.cause = cause
 	}
 	c.mu.Unlock()
+	c.event("given up", "err", cause)
 	_ = transport.Abort(c.carrier)
 }
 
 // sendClose ends our direction. Closing twice is no error.
 func (c *conn) sendClose() error {
 	c.alive.suspend()
+	c.event("close sent", "code", codeNormal)
 	err := c.out.writeControl(opClose, appendClose(nil, codeNormal))
 	if errors.Is(err, errWriteClosed) {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,8 +20,9 @@ import (
 // Dialer opens HTTP/1.1 carriers.
 type Dialer struct {
 	Net    transport.StreamDialer
-	TLS    *tls.Config // with NextProtos http/1.1
-	Header http.Header // sent with the handshake, on top of its own; Host replaces the URL's
+	TLS    *tls.Config  // with NextProtos http/1.1
+	Header http.Header  // sent with the handshake, on top of its own; Host replaces the URL's
+	Logger *slog.Logger // told of handshakes at level debug; nil logs nothing
 }
 
 var _ carrier.Dialer = (*Dialer)(nil)
@@ -69,6 +71,7 @@ func (d *Dialer) open(ctx context.Context, socket transport.StreamConn, u *url.U
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, carrier.TLSError(carrier.H1, err)
 		}
+		carrier.LogTLS(ctx, d.Logger, carrier.H1, secure.ConnectionState())
 		c.stream, c.in = secure, secure
 	}
 	rest, err := upgrade(c.stream, u, d.Header)

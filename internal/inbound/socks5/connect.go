@@ -21,6 +21,9 @@ func (f *flow) connect(ctx context.Context, target socksaddr.Addr) {
 		f.fail(ctx, replyCode(err), err)
 		return
 	}
+	if carried, ok := stream.(transport.Carried); ok {
+		f.upstream = carried.Upstream()
+	}
 	if err := f.reply(socksaddr.Addr{}); err != nil {
 		_ = transport.Abort(stream)
 		f.end(ctx, relay.Result{Err: err})

@@ -38,8 +38,9 @@ type flow struct {
 	began  time.Time
 
 	// Known once there is a request.
-	proto  string
-	target string // empty for an association, which has many
+	proto    string
+	target   string // empty for an association, which has many
+	upstream string // empty for an association, which may change it
 }
 
 // serve ends with the client's connection closed. The end of accepting sends away a client that has said
@@ -194,6 +195,9 @@ func (f *flow) log() *slog.Logger {
 	log = log.With("client", f.client.RemoteAddr().String())
 	if f.target != "" {
 		log = log.With("target", f.target)
+	}
+	if f.upstream != "" {
+		log = log.With("upstream", f.upstream)
 	}
 	return log
 }
