@@ -130,6 +130,9 @@ func (h *h2Conn) read(from io.Reader) error {
 		if err == nil {
 			err = h.handle(f)
 		}
+		if errors.Is(err, http2.ErrFrameTooLarge) {
+			return http2.ConnectionError(http2.ErrCodeFrameSize)
+		}
 		if stream, ok := errors.AsType[http2.StreamError](err); ok {
 			h.blame(stream.Error())
 			h.abort(stream.StreamID, stream.Code)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -39,10 +40,13 @@ type h3Lane struct {
 	over   <-chan struct{} // closed when our half ends or breaks
 	stream *http3.Stream   // nil before open
 
-	reset1st sync.Once
-	closed   atomic.Bool
-	writing  sync.Mutex
-	torn     bool // a DATA frame was begun and not written whole; guarded by writing
+	told    sync.Once // the client's reset is counted
+	closed  atomic.Bool
+	writing sync.Mutex
+
+	// Guarded by writing.
+	torn     bool // a DATA frame was begun and not written whole
+	finished bool // our half has ended
 }
 
 var _ lane = (*h3Lane)(nil)
@@ -74,7 +78,7 @@ func (l *h3Lane) Read(p []byte) (int, error) {
 	n, err := l.stream.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) && l.quic.Context().Err() == nil {
 		if reset, ok := errors.AsType[*http3.Error](err); ok && reset.Remote {
-			l.reset1st.Do(func() { l.server.stats.reset(uint64(reset.ErrorCode)) })
+			l.told.Do(func() { l.server.stats.reset(uint64(reset.ErrorCode)) })
 		}
 	}
 	return n, err
@@ -83,6 +87,9 @@ func (l *h3Lane) Read(p []byte) (int, error) {
 func (l *h3Lane) Write(p []byte) (int, error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if l.finished {
+		return 0, syscall.EPIPE
+	}
 	n, err := l.stream.Write(p)
 	l.torn = l.torn || n < len(p)
 	return n, err
@@ -94,6 +101,10 @@ func (l *h3Lane) done() <-chan struct{} { return l.over }
 func (l *h3Lane) fin() {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if l.finished {
+		return
+	}
+	l.finished = true
 	if l.torn {
 		l.stream.CancelWrite(quic.StreamErrorCode(http3.ErrCodeInternalError))
 		return

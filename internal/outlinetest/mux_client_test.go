@@ -177,6 +177,7 @@ func dialH3(t *testing.T, s *outlinetest.Server, config *quic.Config) (opener, e
 		if err != nil {
 			return nil, nil, err
 		}
+		defer context.AfterFunc(ctx, func() { stream.CancelRead(0x10c); stream.CancelWrite(0x10c) })()
 		r := request(ctx, rawURL, header)
 		r.Proto, r.ProtoMajor = "websocket", 3
 		if err := stream.SendRequestHeader(r); err != nil {
