@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -66,7 +65,7 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, err
 	return server, factory.closers, nil
 }
 
-// buildMembers makes the upstreams. If this build can reach none, the program cannot do its job.
+// buildMembers makes the upstreams.
 func buildMembers(f *upstreamFactory) ([]balancer.Member, error) {
 	var members []balancer.Member
 	for _, entry := range f.config.Upstreams {
@@ -82,10 +81,6 @@ func buildMembers(f *upstreamFactory) ([]balancer.Member, error) {
 			m.Packet = up
 		}
 		members = append(members, m)
-	}
-	if f.usable == 0 {
-		return nil, errors.New("no upstream can be used in this build: " +
-			"leave out h3=only, or allow HTTP/1.1 or HTTP/2 besides")
 	}
 	return members, nil
 }

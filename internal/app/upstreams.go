@@ -4,10 +4,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h1"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h3"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
@@ -23,10 +25,10 @@ type upstreamFactory struct {
 	config  *config.Config
 	sockets *dialer.Dialer
 	budget  *h2.Budget
+	buffers sync.Once // warns of small socket buffers
 	log     *slog.Logger
 
 	closers []io.Closer // what the upstreams keep open between flows
-	usable  int         // endpoints that this build can reach
 }
 
 // server is what the endpoints of one upstream share.
@@ -93,7 +95,6 @@ func newServer(entry config.Upstream) *server {
 
 // endpoint returns where raw leads, or nil for an upstream without that URL. TCP and UDP have endpoints, and
 // so connections, of their own: a bulk download does not hold up a datagram.
-// One that this build cannot reach is nil too, and named in the log.
 func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) (*carrier.Endpoint, error) {
 	if raw.IsZero() {
 		return nil, nil //nolint:nilnil // an absent URL is no endpoint and no error
@@ -104,16 +105,6 @@ func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) 
 	}
 	e := &carrier.Endpoint{Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log}
 	f.closers = append(f.closers, e)
-	mode, err := e.Mode()
-	switch {
-	case err != nil:
-		log.Warn("upstream unusable", "err", err)
-		return nil, nil //nolint:nilnil // what can never be reached is left out
-	case mode != target.Modes[0]:
-		log.Info("carrier not available in this build, using another",
-			"wanted", target.Modes[0].String(), "carrier", mode.String())
-	}
-	f.usable++
 	return e, nil
 }
 
@@ -131,6 +122,15 @@ func (f *upstreamFactory) dialers(s *server, target carrier.Target, log *slog.Lo
 				TLS:     s.tls.Config("h2"),
 				Header:  header,
 				Options: h2.Options{Budget: f.budget, Logger: log},
+			})
+			f.closers = append(f.closers, d)
+			dialers[mode] = d
+		case carrier.H3:
+			d := h3.NewDialer(target.URL, h3.Config{
+				Net:     f.sockets,
+				TLS:     s.tls.Config("h3"),
+				Header:  header,
+				Options: h3.Options{Logger: log, Buffers: &f.buffers},
 			})
 			f.closers = append(f.closers, d)
 			dialers[mode] = d

@@ -71,8 +71,11 @@ func ParseTarget(raw string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	if u.Scheme == "ws" && !slices.Contains(modes, H1) {
-		return Target{}, errors.New("HTTP/2 and HTTP/3 need TLS: use wss")
+	if u.Scheme == "ws" {
+		if !slices.Contains(modes, H1) {
+			return Target{}, errors.New("HTTP/2 and HTTP/3 need TLS: use wss")
+		}
+		modes = []Mode{H1}
 	}
 	return Target{URL: u, Modes: modes, Origin: f.origin}, nil
 }
