@@ -23,15 +23,13 @@ type client struct {
 	done   chan error // gets Run's result
 }
 
-func startClient(ctx context.Context, w *world) (*client, error) {
+// startClient runs the client in front of the servers of these entries.
+func startClient(ctx context.Context, entries ...string) (*client, error) {
 	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
-	text, err := configText(addr, w)
-	if err != nil {
-		return nil, err
-	}
+	text := fmt.Sprintf("listen:\n  socks5: %q\nupstreams:\n%s", addr, strings.Join(entries, ""))
 	parsed, err := config.Parse("demo.yaml", []byte(text), config.Checks{})
 	if err != nil {
 		return nil, err
@@ -45,31 +43,10 @@ func startClient(ctx context.Context, w *world) (*client, error) {
 	c := &client{addr: addr, cancel: cancel, done: make(chan error, 1)}
 	go func() { c.done <- a.Run(ctx) }()
 	if err := c.waitUntilUp(ctx); err != nil {
-		cancel()
+		c.cancel()
 		return nil, err
 	}
 	return c, nil
-}
-
-// configText is a configuration as a user writes it.
-func configText(addr string, w *world) (string, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "listen:\n  socks5: %q\nupstreams:\n", addr)
-	for i, s := range w.servers {
-		folder, err := os.MkdirTemp(w.folder, "")
-		if err != nil {
-			return "", err
-		}
-		ca, err := s.WriteCA(folder)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "  - name: server-%d\n", i+1)
-		fmt.Fprintf(&b, "    tcp_wss: %q\n    udp_wss: %q\n", s.StreamURL(), s.PacketURL())
-		fmt.Fprintf(&b, "    cipher: %s\n    secret: %q\n", s.Cipher(), s.Secret())
-		fmt.Fprintf(&b, "    tls: {ca_file: %q}\n", ca)
-	}
-	return b.String(), nil
 }
 
 // freeAddr returns the favourite address, or another where that one is taken.

@@ -40,7 +40,7 @@ func main() {
 func leave(context.Context, io.Writer, string) {}
 
 func untilDone(ctx context.Context, out io.Writer, proxy string) {
-	fmt.Fprintf(out, "\nTry it yourself:\n\n  curl -x socks5h://%s http://%s/\n\n", proxy, pageHost)
+	fmt.Fprintf(out, "Now all three stand behind one SOCKS5 port. Try it yourself, in another terminal:\n\n  curl -x socks5h://%s http://%s/\n\n", proxy, pageHost)
 	fmt.Fprintf(out, "Ctrl-C ends the demo.\n")
 	<-ctx.Done()
 }
@@ -51,21 +51,31 @@ func run(ctx context.Context, out io.Writer, stay func(context.Context, io.Write
 		return err
 	}
 	defer w.close()
-	c, err := startClient(ctx, w)
+	fmt.Fprintf(out, "\nThree Outline servers run on this machine. The client reaches each its own way:\n\n")
+	for i, s := range w.servers {
+		u := upstreams[i]
+		fmt.Fprintf(out, "  wss://%s  WebSocket on %s, %s\n", s.Addr(), u.name, u.cipher)
+		if err := tryOne(ctx, out, w, i); err != nil {
+			return fmt.Errorf("over %s: %w", u.name, err)
+		}
+	}
+	c, err := startClient(ctx, w.entries...)
 	if err != nil {
 		return err
 	}
 	defer c.stop()
-	fmt.Fprintf(out, "\nThree Outline servers run on this machine, and the client in front of them.\n\n")
-	for _, s := range w.servers {
-		fmt.Fprintf(out, "  server   wss://%s  %s\n", s.Addr(), s.Cipher())
-	}
-	fmt.Fprintf(out, "  SOCKS5   %s\n\n", c.addr)
-	if err := try(ctx, out, c.addr); err != nil {
-		return err
-	}
 	stay(ctx, out, c.addr)
 	return nil
+}
+
+// tryOne runs the client in front of one server.
+func tryOne(ctx context.Context, out io.Writer, w *world, i int) error {
+	c, err := startClient(ctx, w.entries[i])
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	return try(ctx, out, c.addr)
 }
 
 // try uses the proxy as an application does and says what happened.
@@ -77,13 +87,13 @@ func try(ctx context.Context, out io.Writer, proxy string) error {
 	if err != nil {
 		return fmt.Errorf("fetch the page over TCP: %w", err)
 	}
-	fmt.Fprintf(out, "  TCP  ok  http://%s/ in %s: %q\n", pageHost, since(start), strings.TrimSpace(page))
+	fmt.Fprintf(out, "    TCP  ok  http://%s/ in %s: %q\n", pageHost, since(start), strings.TrimSpace(page))
 	start = time.Now()
 	answer, err := resolve(ctx, proxy, "example.com.")
 	if err != nil {
 		return fmt.Errorf("resolve a name over UDP: %w", err)
 	}
-	fmt.Fprintf(out, "  UDP  ok  example.com is %s, in %s\n", answer, since(start))
+	fmt.Fprintf(out, "    UDP  ok  example.com is %s, in %s\n\n", answer, since(start))
 	return nil
 }
 
