@@ -12,7 +12,8 @@ type deadline struct {
 	passed bool
 }
 
-// set moves the deadline; the zero time takes it away. mu is held by the caller, and by wake when it has come.
+// set moves the deadline; the zero time takes it away. wake is called when it has come. mu is held here and
+// there.
 func (d *deadline) set(t time.Time, mu sync.Locker, wake func()) {
 	if d.timer != nil {
 		d.timer.Stop()

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// DNSAddr4 and DNSAddr6 are what StartDNS answers for every name (RFC 5737, RFC 3849).
+	// DNSAddr4 is the A record that StartDNS has for every name (RFC 5737).
 	DNSAddr4 = "192.0.2.1"
+	// DNSAddr6 is the AAAA record (RFC 3849).
 	DNSAddr6 = "2001:db8::1"
 
 	dnsTTL = 60 // seconds

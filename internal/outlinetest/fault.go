@@ -70,7 +70,8 @@ const (
 // End is a way in which an answer ends.
 type End int
 
-// The ends. A FIN is END_STREAM in HTTP/2, and that of the stream in HTTP/3. All but EndNormal, EndCode and EndHold are failures that a client must not take for a clean end.
+// The ends. All but EndNormal, EndCode and EndHold are failures that a client must not take for a clean end.
+// A FIN is END_STREAM in HTTP/2 and the end of the stream in HTTP/3.
 const (
 	EndNormal End = iota
 	EndCut        // FIN in the middle of a chunk, without Close frame or close_notify

@@ -2,6 +2,7 @@ package outlinetest_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/url"
@@ -92,8 +93,12 @@ func (c *script) fields() [][2]string {
 	u, err := url.Parse(c.s.StreamURL())
 	c.ok(err)
 	return [][2]string{
-		{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":path", u.Path},
-		{":authority", u.Host}, {"sec-websocket-version", "13"},
+		{":method", "CONNECT"},
+		{":protocol", "websocket"},
+		{":scheme", "https"},
+		{":path", u.Path},
+		{":authority", u.Host},
+		{"sec-websocket-version", "13"},
 	}
 }
 
@@ -135,6 +140,6 @@ func (c *script) reset(id uint32) http2.ErrCode {
 
 // message is a masked WebSocket message of n zeros, for which the mask is all zeros, too.
 func message(n int) []byte {
-	head := []byte{0x82, 0x80 | 127, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 0, 0, 0, 0}
-	return append(head, make([]byte, n)...)
+	head := binary.BigEndian.AppendUint64([]byte{0x82, 0x80 | 127}, uint64(n))
+	return append(head, make([]byte, 4+n)...)
 }

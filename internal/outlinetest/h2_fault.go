@@ -10,20 +10,20 @@ import (
 // Mux is how connections that many WebSockets share misbehave. What a connection announces stays as it was
 // when the connection opened; the rest strikes at once.
 type Mux struct {
-	NoH2      bool // TLS does not offer h2 (to new connections)
-	NoConnect bool // h2, h3: the extended CONNECT is not announced, and is malformed (on new connections)
+	NoH2      bool // TLS does not offer h2
+	NoConnect bool // h2, h3: the extended CONNECT is not announced, and is malformed
 
-	MaxStreams int // h2, h3: concurrent streams of a connection; 4096 if 0 (of new connections)
-	Window     int // h2, h3: bytes that a client may have in flight on a stream; 1 MiB if 0 (of new connections)
-	ConnWindow int // the same on a connection; for h2 at least 65,535, which the protocol begins with
+	// Of h2 and h3: concurrent streams, 4096 if 0, and how many bytes the client may have in
+	// flight on a stream and on the connection, 1 MiB if 0 in h2. A connection of h2 begins with 65,535.
+	MaxStreams, Window, ConnWindow int
 
 	ShrinkAfter int64 // h2: once a connection has sent that many bytes, if not 0, streams get another window,
 	ShrinkTo    int   // this one, which may make theirs negative
 
-	RefuseEvery int           // h2, h3: every so manieth stream of a connection is refused; 2 is every second one
-	PingEvery   time.Duration // h2: PING every so often
+	RefuseEvery int           // h2, h3: of a connection's streams, refused is every second one if 2, all if 1
+	PingEvery   time.Duration // h2: between PINGs
 	NoPingAck   bool          // h2: PING is not answered
-	GoAwayEvery time.Duration // h2, h3: a connection is told to go after so long, and may finish its streams
+	GoAwayEvery time.Duration // h2, h3: after so long, a connection is to go, and may finish its streams
 }
 
 // goAwayPing is the PING that tells when the client has seen the first GOAWAY.

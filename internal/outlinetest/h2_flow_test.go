@@ -1,7 +1,6 @@
 package outlinetest_test
 
 import (
-	"errors"
 	"io"
 	"testing"
 	"time"
@@ -55,6 +54,7 @@ func TestH2ConnectionWindow(t *testing.T) {
 	if got := await[*http2.GoAwayFrame](c, nil); got.ErrCode != http2.ErrCodeFlowControl {
 		t.Errorf("one byte too many = %v, want FLOW_CONTROL_ERROR", got)
 	}
+	_ = c.conn.Close()
 	wait(t, s, func(st outlinetest.Stats) bool { return st.Open == 0 && st.Live == 0 })
 }
 
@@ -141,89 +141,5 @@ func (c *script) drain() int {
 		if data, ok := f.(*http2.DataFrame); ok {
 			total += len(data.Data())
 		}
-	}
-}
-
-func TestH2ProtocolErrors(t *testing.T) {
-	rows := []struct {
-		name string
-		do   func(c *script)
-		want http2.ErrCode
-		conn bool // the whole connection ends
-	}{
-		{"even stream", func(c *script) { c.headers(2, false, c.fields()) }, http2.ErrCodeProtocol, true},
-		{"old stream", func(c *script) { c.open(3); c.headers(1, false, c.fields()) }, http2.ErrCodeProtocol, true},
-		{"idle stream", func(c *script) { c.ok(c.framer.WriteData(9, false, nil)) }, http2.ErrCodeProtocol, true},
-		{"idle update", func(c *script) { c.ok(c.framer.WriteWindowUpdate(9, 1)) }, http2.ErrCodeProtocol, true},
-		{"idle reset", func(c *script) { c.ok(c.framer.WriteRSTStream(9, 0)) }, http2.ErrCodeProtocol, true},
-		{"ack of nothing", func(c *script) { c.ok(c.framer.WriteSettingsAck()) }, http2.ErrCodeProtocol, true},
-		{"window overflow", func(c *script) { c.ok(c.framer.WriteWindowUpdate(0, 1<<31-1)) },
-			http2.ErrCodeFlowControl, true},
-		{"large frame", func(c *script) { c.open(1); c.ok(c.framer.WriteData(1, false, make([]byte, 16385))) },
-			http2.ErrCodeFrameSize, true},
-		{"push", func(c *script) {
-			c.ok(c.framer.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true}))
-		}, http2.ErrCodeProtocol, true},
-		{"no extended", func(c *script) { c.headers(1, false, c.fields()[:1]) }, http2.ErrCodeProtocol, false},
-		{"other scheme", func(c *script) {
-			fields := c.fields()
-			fields[2][1] = "ftp"
-			c.headers(1, false, fields)
-		}, http2.ErrCodeProtocol, false},
-		{"protocol without CONNECT", func(c *script) {
-			fields := c.fields()
-			fields[0][1] = "GET"
-			c.headers(1, false, fields)
-		}, http2.ErrCodeProtocol, false},
-		{"field of HTTP/1.1", func(c *script) {
-			c.headers(1, false, append(c.fields(), [2]string{"upgrade", "websocket"}))
-		}, http2.ErrCodeProtocol, false},
-		{"upper case", func(c *script) {
-			c.headers(1, false, append(c.fields(), [2]string{"X-Upper", "x"}))
-		}, http2.ErrCodeProtocol, false},
-		{"data after the end", func(c *script) {
-			c.ok(c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize}))
-			c.open(1)
-			c.ok(c.framer.WriteData(1, true, nil))
-			c.ok(c.framer.WriteData(1, false, nil))
-		}, http2.ErrCodeStreamClosed, false},
-		{"stream overflow", func(c *script) {
-			c.open(1)
-			c.ok(c.framer.WriteWindowUpdate(1, 1<<31-1))
-		}, http2.ErrCodeFlowControl, false},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			s := startH2(t, outlinetest.Mux{})
-			set(t, s, outlinetest.Fault{Stage: outlinetest.StallOpened})
-			c := greeted(t, s)
-			row.do(c)
-			if row.conn {
-				if got := await[*http2.GoAwayFrame](c, nil).ErrCode; got != row.want {
-					t.Errorf("code = %v, want %v", got, row.want)
-				}
-				_ = c.conn.Close()
-				wait(t, s, func(st outlinetest.Stats) bool { return st.Open == 0 })
-			} else {
-				if got := c.reset(1); got != row.want {
-					t.Errorf("code = %v, want %v", got, row.want)
-				}
-				c.open(11)
-			}
-			if got := s.Stats().Mux.Violations; len(got) == 0 {
-				t.Error("no violation in the stats")
-			}
-		})
-	}
-}
-
-func TestH2BadPreface(t *testing.T) {
-	s := startH2(t, outlinetest.Mux{})
-	conn := dialTLS(t, s)
-	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	wait(t, s, func(st outlinetest.Stats) bool { return len(st.Mux.Violations) > 0 })
-	_, err := io.Copy(io.Discard, conn)
-	if err != nil && !errors.Is(err, io.EOF) {
-		t.Errorf("end = %v, want a clean one", err)
 	}
 }

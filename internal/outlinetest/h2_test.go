@@ -45,27 +45,32 @@ func TestH2Settings(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			c := newScript(t, startH2(t, row.mux))
-			f, ok := c.next().(*http2.SettingsFrame)
-			if !ok || f.NumSettings() != len(row.want) {
-				t.Fatalf("first frame = %v, want SETTINGS with %v", f, row.want)
-			}
-			for id, want := range row.want {
-				if got, ok := f.Value(id); got != want || !ok {
-					t.Errorf("%v = %d, %v, want %d", id, got, ok, want)
-				}
-			}
-			c.ok(c.framer.WriteSettings())
-			if row.conn > 0 {
-				update, ok := c.next().(*http2.WindowUpdateFrame)
-				if !ok || update.StreamID != 0 || update.Increment != row.conn {
-					t.Errorf("second frame = %v, want %d more for the connection", update, row.conn)
-				}
-			}
-			if ack, ok := c.next().(*http2.SettingsFrame); !ok || !ack.IsAck() {
-				t.Errorf("next frame = %v, want an acknowledgement", ack)
-			}
+			greeting(t, newScript(t, startH2(t, row.mux)), row.want, row.conn)
 		})
+	}
+}
+
+// greeting checks the first frames of a server.
+func greeting(t *testing.T, c *script, settings map[http2.SettingID]uint32, conn uint32) {
+	t.Helper()
+	f, ok := c.next().(*http2.SettingsFrame)
+	if !ok || f.NumSettings() != len(settings) {
+		t.Fatalf("first frame = %v, want SETTINGS with %v", f, settings)
+	}
+	for id, want := range settings {
+		if got, ok := f.Value(id); got != want || !ok {
+			t.Errorf("%v = %d, %v, want %d", id, got, ok, want)
+		}
+	}
+	c.ok(c.framer.WriteSettings())
+	if conn > 0 {
+		update, ok := c.next().(*http2.WindowUpdateFrame)
+		if !ok || update.StreamID != 0 || update.Increment != conn {
+			t.Errorf("second frame = %v, want %d more for the connection", update, conn)
+		}
+	}
+	if ack, ok := c.next().(*http2.SettingsFrame); !ok || !ack.IsAck() {
+		t.Errorf("next frame = %v, want an acknowledgement", ack)
 	}
 }
 
@@ -246,5 +251,8 @@ func TestH2EndStreamIsNoReset(t *testing.T) {
 	if answer.Len() < size {
 		t.Errorf("answer = %d bytes, want more than %d", answer.Len(), size)
 	}
-	wait(t, s, func(st outlinetest.Stats) bool { return len(st.Closings) == 1 && st.Closings[0].Code == 1006 })
+	wait(t, s, func(st outlinetest.Stats) bool { return len(st.Closings) == 1 })
+	if got := s.Stats().Closings[0].Code; got != 1006 {
+		t.Errorf("closing code = %d, want 1006", got)
+	}
 }

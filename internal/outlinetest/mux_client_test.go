@@ -69,12 +69,17 @@ func dialTLS(t *testing.T, s *outlinetest.Server) *tls.Conn {
 
 func connectH2(t *testing.T, s *outlinetest.Server) opener {
 	t.Helper()
-	return connectH2With(t, s, &http2.Transport{})
+	return connectH2With(t, s, &http.HTTP2Config{})
 }
 
-func connectH2With(t *testing.T, s *outlinetest.Server, transport *http2.Transport) opener {
+func connectH2With(t *testing.T, s *outlinetest.Server, config *http.HTTP2Config) opener {
 	t.Helper()
-	c, err := transport.NewClientConn(dialTLS(t, s))
+	//nolint:staticcheck // net/http itself does not let :protocol through
+	transport, err := http2.ConfigureTransports(&http.Transport{HTTP2: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := transport.NewClientConn(dialTLS(t, s)) //nolint:staticcheck // the same
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,13 +241,13 @@ func (c *switching) Read(p []byte) (int, error) {
 }
 
 // dialOver is dial over an opener.
-func dialOver(t *testing.T, s *outlinetest.Server, open opener, rawURL string) (*client, *http.Response, error) {
+func dialOver(t *testing.T, s *outlinetest.Server, open opener, rawURL string) (*client, error) {
 	t.Helper()
-	conn, response, err := open(t.Context(), rawURL, nil)
+	conn, _, err := open(t.Context(), rawURL, nil)
 	if err != nil {
-		return nil, response, err
+		return nil, err
 	}
-	return over(t, s, conn), response, nil
+	return over(t, s, conn), nil
 }
 
 // over makes a client of an opened stream.
@@ -253,7 +258,10 @@ func over(t *testing.T, s *outlinetest.Server, conn net.Conn) *client {
 		t.Fatal(err)
 	}
 	u.Scheme = "ws" // TLS is below
-	ws, r, err := websocket.NewClient(&switching{Conn: conn}, u, nil, 0, 0)
+	d := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+		return &switching{Conn: conn}, nil
+	}}
+	ws, r, err := d.DialContext(t.Context(), u.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,15 +276,19 @@ func over(t *testing.T, s *outlinetest.Server, conn net.Conn) *client {
 
 func mustDialOver(t *testing.T, s *outlinetest.Server, open opener, rawURL string) *client {
 	t.Helper()
-	c, _, err := dialOver(t, s, open, rawURL)
+	c, err := dialOver(t, s, open, rawURL)
 	if err != nil {
 		t.Fatalf("dial: %v", err)
 	}
 	return c
 }
 
+// muxTest is a test over a connection to a server.
+type muxTest = func(*testing.T, *outlinetest.Server, opener)
+
 // eachCarrier runs a test over every carrier, with a server of its own.
-func eachCarrier(t *testing.T, config outlinetest.Config, test func(*testing.T, *outlinetest.Server, opener)) {
+func eachCarrier(t *testing.T, config outlinetest.Config, test muxTest) {
+	t.Helper()
 	for name, carrier := range carriers {
 		t.Run(name, func(t *testing.T) {
 			config.Protocols = carrier.protocols

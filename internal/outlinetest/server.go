@@ -69,7 +69,8 @@ type Server struct {
 	fault  faultBox
 	stats  statsBox
 
-	ctx     context.Context // ends with Close; everything that waits watches it
+	//nolint:containedctx // the server's life: everything that waits watches it, and Close ends it
+	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // accept loops and connections
 
