@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 
@@ -75,10 +76,12 @@ func (d *Dialer) connect(ctx context.Context, u *url.URL) (*Conn, error) {
 	return c, nil
 }
 
-// tlsError names a handshake that failed because the server knows none of our protocols.
+// tlsError names a handshake that failed because the server knows none of our protocols. crypto/tls does not
+// export the type of a peer's alert, only how it reads.
 func tlsError(err error) error {
 	const noApplicationProtocol = tls.AlertError(120) // RFC 7301, section 3.2
-	if alert, ok := errors.AsType[tls.AlertError](err); ok && alert == noApplicationProtocol {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if ok && remote.Op == "remote error" && remote.Err.Error() == noApplicationProtocol.Error() {
 		err = ErrNoH2
 	}
 	return carrier.TLSError(carrier.H2, err)

@@ -21,7 +21,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	buf := make([]byte, 3*blockSize)
 	noise := rand.NewChaCha8([32]byte{5})
-	for range 300 {
+	for range 100 {
 		_, _ = noise.Read(buf)
 		p := buf[:random.IntN(len(buf))]
 		want.Write(p)

@@ -33,7 +33,7 @@ type server struct {
 	fr   *http2.Framer
 
 	mu      sync.Mutex
-	changed *sync.Cond
+	changed *sync.Cond // streams came, or the end
 	write   sync.Mutex // frames go out whole
 	hbuf    bytes.Buffer
 	henc    *hpack.Encoder
@@ -56,6 +56,8 @@ type serverStream struct {
 	reset  error
 	window int64
 	closed bool
+
+	changed *sync.Cond // the same for this stream, so that the others need not look
 }
 
 // startServer connects a client with a server that announces extended CONNECT.
@@ -111,6 +113,13 @@ func (s *server) serve() {
 	defer s.mu.Unlock()
 	s.err = err
 	s.changed.Broadcast()
+	s.wakeAll()
+}
+
+func (s *server) wakeAll() {
+	for _, st := range s.streams {
+		st.changed.Broadcast()
+	}
 }
 
 func (s *server) writes(f func() error) error {
@@ -123,8 +132,10 @@ func (s *server) frame(f http2.Frame) {
 	id := f.Header().StreamID
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
 	st := s.streams[id]
+	if st != nil {
+		defer st.changed.Broadcast()
+	}
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
 		s.settings(f)
@@ -136,13 +147,16 @@ func (s *server) frame(f http2.Frame) {
 	case *http2.MetaHeadersFrame:
 		s.headers[id] = f.Fields
 		s.order = append(s.order, id)
-		s.streams[id] = &serverStream{PipeConn: s.conn, s: s, id: id, window: s.initial}
+		st := &serverStream{PipeConn: s.conn, s: s, id: id, window: s.initial, changed: sync.NewCond(&s.mu)}
+		s.streams[id] = st
+		s.changed.Broadcast()
 	case *http2.DataFrame:
 		st.in = append(st.in, f.Data()...)
 		st.ended = st.ended || f.StreamEnded()
 	case *http2.WindowUpdateFrame:
 		if id == 0 {
 			s.window += int64(f.Increment)
+			s.wakeAll()
 		} else {
 			st.window += int64(f.Increment)
 		}
@@ -191,7 +205,7 @@ func (st *serverStream) Read(p []byte) (int, error) {
 	s := st.s
 	s.mu.Lock()
 	for len(st.in) == 0 && !st.ended && st.reset == nil && s.err == nil {
-		s.changed.Wait()
+		st.changed.Wait()
 	}
 	n := copy(p, st.in)
 	st.in = st.in[n:]
@@ -232,7 +246,7 @@ func (st *serverStream) take(n int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for (st.window <= 0 || s.window <= 0) && st.reset == nil && s.err == nil && !st.closed {
-		s.changed.Wait()
+		st.changed.Wait()
 	}
 	switch {
 	case st.closed:
@@ -269,7 +283,7 @@ func (st *serverStream) close() bool {
 	defer st.s.mu.Unlock()
 	was := st.closed
 	st.closed = true
-	st.s.changed.Broadcast()
+	st.changed.Broadcast()
 	return !was
 }
 

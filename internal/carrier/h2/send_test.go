@@ -169,7 +169,7 @@ func TestWindowOfAFrameThatWasNotSent(t *testing.T) {
 func TestWindowsStayExact(t *testing.T) {
 	inSession(t, func(t *testing.T, p *script) {
 		l := &ledger{p: p, random: rand.New(rand.NewPCG(1, 2)), granted: 65535, credited: connWindow}
-		for i := range 400 {
+		for i := range 200 {
 			l.round(uint32(2*i+1), i%4)
 			if n := uint32(l.random.IntN(80_000) + 1); l.granted-l.sent < 200_000 {
 				p.do(p.fr.WriteWindowUpdate(0, n))
