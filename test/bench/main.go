@@ -16,8 +16,11 @@ import (
 	"text/tabwriter"
 )
 
-// ciphers are those that the table compares.
-var ciphers = []string{"chacha20-ietf-poly1305", "aes-256-gcm"}
+// The table compares every carrier with every cipher of these.
+var (
+	ciphers  = []string{"chacha20-ietf-poly1305", "aes-256-gcm"}
+	carriers = []struct{ name, flag string }{{"h1", ""}, {"h2", "?h2=only"}, {"h3", "?h3=only"}}
+)
 
 func main() {
 	serve := flag.String("serve", "", "internal: be the server, with this `cipher`")
@@ -49,12 +52,15 @@ func run(ctx context.Context, size int64, flows int, cipher string) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "carrier\tcipher\tup CPU s/GB\tMB/s\tdown CPU s/GB\tMB/s\tKiB per idle flow\tidle RSS MiB\t")
 	for _, cipher := range ciphers {
-		r, err := measure(ctx, binary, folder, cipher, load{size: size, flows: flows})
-		if err != nil {
-			return fmt.Errorf("%s: %w", cipher, err)
+		for _, c := range carriers {
+			fmt.Fprintf(os.Stderr, "%s over %s ...\n", cipher, c.name)
+			r, err := measure(ctx, binary, folder, load{cipher: cipher, flag: c.flag, size: size, flows: flows})
+			if err != nil {
+				return fmt.Errorf("%s over %s: %w", cipher, c.name, err)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t\n", c.name, cipher,
+				r.up.cpuPerGB, r.up.rate, r.down.cpuPerGB, r.down.rate, r.perFlow, r.idle)
 		}
-		fmt.Fprintf(table, "h1\t%s\t%.2f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t\n", cipher,
-			r.up.cpuPerGB, r.up.rate, r.down.cpuPerGB, r.down.rate, r.perFlow, r.idle)
 	}
 	return table.Flush()
 }

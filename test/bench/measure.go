@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
@@ -23,8 +24,10 @@ const patience = 5 * time.Minute
 
 // load is what a run does.
 type load struct {
-	size  int64 // bytes each way
-	flows int   // held idle
+	cipher string
+	flag   string // of the URL, for the carrier
+	size   int64  // bytes each way
+	flows  int    // held idle
 }
 
 // transfer is the cost of moving bytes one way.
@@ -50,14 +53,14 @@ func build(ctx context.Context, folder string) (string, error) {
 }
 
 // measure runs a server and the program in front of it through one load.
-func measure(ctx context.Context, binary, folder, cipher string, l load) (r result, err error) {
+func measure(ctx context.Context, binary, folder string, l load) (r result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
 		return r, err
 	}
-	server, err := start(ctx, self, "-serve", cipher)
+	server, err := start(ctx, self, "-serve", l.cipher)
 	if err != nil {
 		return r, err
 	}
@@ -66,9 +69,9 @@ func measure(ctx context.Context, binary, folder, cipher string, l load) (r resu
 	if err := json.Unmarshal(server.first, &p); err != nil {
 		return r, err
 	}
-	config := filepath.Join(folder, cipher+".yaml")
+	config := filepath.Join(folder, "config.yaml")
 	text := fmt.Sprintf("listen: {socks5: '127.0.0.1:0'}\nlog: {format: json}\nupstreams:\n"+
-		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", p.Stream, cipher, secret, p.CA)
+		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", p.Stream+l.flag, l.cipher, secret, p.CA)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return r, err
 	}
@@ -89,6 +92,7 @@ func measure(ctx context.Context, binary, folder, cipher string, l load) (r resu
 type process struct {
 	cmd   *exec.Cmd
 	first []byte
+	rest  sync.WaitGroup
 }
 
 func start(ctx context.Context, name string, args ...string) (*process, error) {
@@ -109,12 +113,14 @@ func start(ctx context.Context, name string, args ...string) (*process, error) {
 		p.stop()
 		return nil, fmt.Errorf("%s said nothing: %w", name, err)
 	}
+	p.rest.Go(func() { _, _ = io.Copy(io.Discard, lines) }) // ends with the process
 	return p, nil
 }
 
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(os.Interrupt)
 	_ = p.cmd.Wait()
+	p.rest.Wait()
 }
 
 // meter reads what a process costs and puts load on it.
@@ -193,7 +199,8 @@ func (m meter) download(target string, size int64) error {
 	return nil
 }
 
-// idleFlows holds flows that have said a word each, and returns KiB of resident memory per flow.
+// idleFlows holds flows that have exchanged a block each, which is when the layers below have the buffers that they
+// keep, and returns KiB of resident memory per flow.
 func (m meter) idleFlows(target string, flows int) (float64, error) {
 	before, err := m.resident()
 	if err != nil {
@@ -205,10 +212,11 @@ func (m meter) idleFlows(target string, flows int) (float64, error) {
 			return 0, err
 		}
 		defer conn.Close()
-		if _, err := conn.Write([]byte{1}); err != nil {
+		block := make([]byte, 32<<10)
+		if _, err := conn.Write(block); err != nil {
 			return 0, err
 		}
-		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+		if _, err := io.ReadFull(conn, block); err != nil {
 			return 0, err
 		}
 	}

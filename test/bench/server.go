@@ -19,7 +19,10 @@ func beServer(ctx context.Context, cipher string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	s, err := outlinetest.Start(outlinetest.Config{Cipher: cipher, Secret: secret})
+	s, err := outlinetest.Start(outlinetest.Config{
+		Cipher: cipher, Secret: secret,
+		Protocols: outlinetest.HTTP1 | outlinetest.HTTP2 | outlinetest.HTTP3,
+	})
 	if err != nil {
 		return err
 	}
