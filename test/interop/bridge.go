@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,13 +29,19 @@ const (
 type Bridge struct {
 	Addr string
 
-	backend string
+	backend Backend
 	server  *http.Server
 	flows   sync.WaitGroup
 
-	mu     sync.Mutex
-	open   map[net.Conn]struct{} // the client side of every open flow
-	closed []FlowEnd
+	mu       sync.Mutex
+	open     map[net.Conn]struct{} // the client side of every open flow
+	closed   []FlowEnd
+	versions []string
+}
+
+// Backend is the addresses of the Shadowsocks server of a bridge.
+type Backend struct {
+	TCP, UDP string
 }
 
 // FlowEnd says how a stream flow ended. An error is nil when that half ended with a Close frame or a FIN.
@@ -44,8 +51,8 @@ type FlowEnd struct {
 	ReceiveErr     error
 }
 
-// StartBridge serves on host until the test ends; backend is the address of the Shadowsocks server.
-func StartBridge(t *testing.T, host netip.Addr, backend string) *Bridge {
+// StartBridge serves on host until the test ends.
+func StartBridge(t *testing.T, host netip.Addr, backend Backend) *Bridge {
 	t.Helper()
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(host, 0).String())
 	if err != nil {
@@ -88,6 +95,14 @@ func (b *Bridge) Ended() []FlowEnd {
 	return append([]FlowEnd(nil), b.closed...)
 }
 
+// Versions lists in which major version of HTTP each request reached the front, as the front says in Via
+// (RFC 9110, section 7.6.3); empty for a request without it.
+func (b *Bridge) Versions() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.versions...)
+}
+
 // WaitEnded waits until n stream flows are over and lists them.
 func (b *Bridge) WaitEnded(ctx context.Context, n int) ([]FlowEnd, error) {
 	for {
@@ -107,6 +122,7 @@ func (b *Bridge) accept(serve func(*websocket.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b.flows.Add(1)
 		defer b.flows.Done()
+		b.note(r.Header.Get("Via"))
 		upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -119,6 +135,14 @@ func (b *Bridge) accept(serve func(*websocket.Conn)) http.HandlerFunc {
 		defer b.forget(ws.NetConn())
 		serve(ws)
 	}
+}
+
+func (b *Bridge) note(via string) {
+	version, _, _ := strings.Cut(via, " ")
+	major, _, _ := strings.Cut(version, ".")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.versions = append(b.versions, major)
 }
 
 func (b *Bridge) track(conn net.Conn) {
@@ -136,7 +160,7 @@ func (b *Bridge) forget(conn net.Conn) {
 // serveStream carries the bytes of binary messages to the backend's TCP port and back. The flow is over when
 // both halves are: the WebSocket is closed only then.
 func (b *Bridge) serveStream(ws *websocket.Conn) {
-	conn, err := net.Dial("tcp", b.backend)
+	conn, err := net.Dial("tcp", b.backend.TCP)
 	if err != nil {
 		reset(ws.NetConn())
 		return
@@ -238,7 +262,7 @@ func receiveStream(ws *websocket.Conn, backend *net.TCPConn, answered *atomic.Bo
 
 // servePacket carries every binary message to the backend's UDP port as one datagram, and back.
 func (b *Bridge) servePacket(ws *websocket.Conn) {
-	backend, err := net.Dial("udp", b.backend)
+	backend, err := net.Dial("udp", b.backend.UDP)
 	if err != nil {
 		reset(ws.NetConn())
 		return

@@ -9,14 +9,25 @@ import (
 	"testing"
 )
 
-// Front is a running Caddy that does TLS and passes every request to a bridge.
-type Front struct {
-	Addr string
-	CA   string // PEM file of the CA that signed its certificate
+// Whether Go's HTTP/2 server, and with it Caddy's, announces extended CONNECT (RFC 8441). Its default is not to.
+const (
+	extendedConnect   = "GODEBUG=http2xconnect=1"
+	noExtendedConnect = "GODEBUG=http2xconnect=0"
+)
+
+// StartCaddy starts Caddy with HTTP/1.1, HTTP/2 and HTTP/3, extended CONNECT included.
+func (p Programs) StartCaddy(t *testing.T, host netip.Addr, backend string) Front {
+	t.Helper()
+	return p.startCaddy(t, host, backend, extendedConnect)
 }
 
-// StartCaddy starts program, built from the folder caddy, on host in front of the HTTP server at backend.
-func StartCaddy(t *testing.T, program string, host netip.Addr, backend string) Front {
+// StartPlainCaddy starts Caddy as it comes: without extended CONNECT in HTTP/2, which HTTP/3 has all the same.
+func (p Programs) StartPlainCaddy(t *testing.T, host netip.Addr, backend string) Front {
+	t.Helper()
+	return p.startCaddy(t, host, backend, noExtendedConnect)
+}
+
+func (p Programs) startCaddy(t *testing.T, host netip.Addr, backend, variable string) Front {
 	t.Helper()
 	addr := freeAddr(t, host)
 	cert := NewCertificate(t)
@@ -25,14 +36,9 @@ func StartCaddy(t *testing.T, program string, host netip.Addr, backend string) F
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(home, "caddy.json")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, path)
-	// Without the last one Go's HTTP/2 server does not offer extended CONNECT (RFC 8441).
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home,
-		"GODEBUG=http2xconnect=1")
+	path := writeFile(t, filepath.Join(home, "caddy.json"), config)
+	cmd := exec.Command(p.Caddy, path)
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home, variable)
 	StartProcess(t, cmd).WaitServing(t, addr)
 	return Front{Addr: addr, CA: cert.CA}
 }
@@ -49,6 +55,7 @@ func caddyConfig(addr, backend string, cert Certificate) object {
 		"listen":                  []string{addr},
 		"routes":                  []object{{"handle": []object{proxy}}},
 		"automatic_https":         object{"disable": true},
+		"protocols":               []string{"h1", "h2", "h3"},
 		"tls_connection_policies": []object{{}},
 	}
 	certificates := object{

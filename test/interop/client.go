@@ -50,10 +50,8 @@ type Client struct {
 func (p Programs) StartClient(t *testing.T, host netip.Addr, server *Server, extra ...string) Client {
 	t.Helper()
 	socks := freeAddr(t, host)
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(clientConfig(socks, server, extra)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	config := clientConfig(socks, server, extra)
+	path := writeFile(t, filepath.Join(t.TempDir(), "config.yaml"), []byte(config))
 	process := StartProcess(t, exec.Command(p.Client, "-c", path))
 	t.Cleanup(func() {
 		process.Stop(t)

@@ -21,30 +21,34 @@ const failTimeout = 15 * time.Second
 func TestCutIsAReset(t *testing.T) {
 	onEveryHost(t, func(t *testing.T, host netip.Addr) {
 		server := programs.StartServer(t, host, Ciphers[0])
-		client := programs.StartClient(t, host, server)
-		target := StartTCP(t, host, func(conn *net.TCPConn) {
-			for data := Bulk(); ; {
-				if _, err := conn.Write(data); err != nil {
-					return
-				}
+		testCut(t, host, server, programs.StartClient(t, host, server))
+	})
+}
+
+func testCut(t *testing.T, host netip.Addr, server *Server, client Client) {
+	t.Helper()
+	target := StartTCP(t, host, func(conn *net.TCPConn) {
+		for data := Bulk(); ; {
+			if _, err := conn.Write(data); err != nil {
+				return
 			}
-		})
-		conn, err := DialSOCKS(t.Context(), client.SOCKS, netip.MustParseAddrPort(target))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(failTimeout)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.CopyN(io.Discard, conn, BulkSize); err != nil {
-			t.Fatal(err)
-		}
-		server.Bridge.Cut()
-		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("read after the cut = %v, want %v", err, syscall.ECONNRESET)
 		}
 	})
+	conn, err := DialSOCKS(t.Context(), client.SOCKS, netip.MustParseAddrPort(target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(failTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, conn, BulkSize); err != nil {
+		t.Fatal(err)
+	}
+	server.Bridge.Cut()
+	if _, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read after the cut = %v, want %v", err, syscall.ECONNRESET)
+	}
 }
 
 // TestRefusedTarget asks for a port where nobody listens.

@@ -19,14 +19,18 @@ func TestClientEndsFirst(t *testing.T) {
 			onEveryHost(t, func(t *testing.T, host netip.Addr) {
 				server := programs.StartHalfClosingServer(t, host, cipher)
 				client := programs.StartClient(t, host, server)
-				target := StartTCP(t, host, answerAfterEnd(t))
-				got := netcat(t, client, target, []byte("request"))
-				if SHA256(got) != SHA256(Bulk()) {
-					t.Errorf("answer after the client's end has %d bytes, want all %d", len(got), BulkSize)
-				}
+				testClientEndsFirst(t, host, client)
 				wantCleanEnds(t, server, 1)
 			})
 		})
+	}
+}
+
+func testClientEndsFirst(t *testing.T, host netip.Addr, client Client) {
+	t.Helper()
+	got := netcat(t, client, StartTCP(t, host, answerAfterEnd(t)), []byte("request"))
+	if SHA256(got) != SHA256(Bulk()) {
+		t.Errorf("answer after the client's end has %d bytes, want all %d", len(got), BulkSize)
 	}
 }
 
@@ -57,23 +61,28 @@ func TestTargetEndsFirst(t *testing.T) {
 			onEveryHost(t, func(t *testing.T, host netip.Addr) {
 				server := programs.StartHalfClosingServer(t, host, cipher)
 				client := programs.StartClient(t, host, server)
-				received := make(chan string, 1) // the sum of the upload
-				target := StartTCP(t, host, func(conn *net.TCPConn) {
-					_, _ = io.WriteString(conn, "goodbye")
-					_ = conn.CloseWrite()
-					sum := sha256.New()
-					if _, err := io.Copy(sum, conn); err != nil {
-						t.Errorf("target: %v", err)
-					}
-					received <- hex.EncodeToString(sum.Sum(nil))
-				})
-				uploadAfterEnd(t, client, target)
-				if got := <-received; got != SHA256(Bulk()) {
-					t.Error("the upload after the target's end differs from what was sent")
-				}
+				testTargetEndsFirst(t, host, client)
 				wantCleanEnds(t, server, 1)
 			})
 		})
+	}
+}
+
+func testTargetEndsFirst(t *testing.T, host netip.Addr, client Client) {
+	t.Helper()
+	received := make(chan string, 1) // the sum of the upload
+	target := StartTCP(t, host, func(conn *net.TCPConn) {
+		_, _ = io.WriteString(conn, "goodbye")
+		_ = conn.CloseWrite()
+		sum := sha256.New()
+		if _, err := io.Copy(sum, conn); err != nil {
+			t.Errorf("target: %v", err)
+		}
+		received <- hex.EncodeToString(sum.Sum(nil))
+	})
+	uploadAfterEnd(t, client, target)
+	if got := <-received; got != SHA256(Bulk()) {
+		t.Error("the upload after the target's end differs from what was sent")
 	}
 }
 

@@ -8,41 +8,66 @@ import (
 // Loopback are the hosts on which the suite runs everything.
 var Loopback = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
 
-// Server is a whole Outline server on one host: Caddy, bridge and a Shadowsocks server.
+// Front is a running web server that does TLS and passes every request to a bridge.
+type Front struct {
+	Addr string
+	CA   string // PEM file of the CA that signed its certificate
+}
+
+// StartFront starts a front of one kind on host, with the HTTP/1.1 server at backend behind it.
+type StartFront func(t *testing.T, host netip.Addr, backend string) Front
+
+// Server is a whole Outline server on one host: a front, a bridge and a Shadowsocks server.
 type Server struct {
 	Front
 
 	Bridge *Bridge
 	Cipher string
 	Secret string
+	Flags  string // the query of both URLs: what the client is told about carriers
 }
 
 // secret is that of every server: the suite tests ciphers, not secrets.
 const secret = "interop secret"
 
-// StartServer starts a server on Debian's ss-server. It relays TCP and UDP, but ends a flow at the first FIN
-// from either side, as ss-server does.
+// StartServer starts Caddy in front of Debian's ss-server. It relays TCP and UDP, but ends a flow at the first
+// FIN from either side, as ss-server does.
 func (p Programs) StartServer(t *testing.T, host netip.Addr, cipher string) *Server {
 	t.Helper()
-	return p.startServer(t, host, cipher, StartShadowsocks(t, host, cipher))
+	addr := StartShadowsocks(t, host, cipher)
+	return startServer(t, host, cipher, Backend{TCP: addr, UDP: addr}, p.StartCaddy)
 }
 
-// StartHalfClosingServer starts a server that ends the two halves of a flow apart, as Outline's does. It
-// relays TCP alone.
+// StartHalfClosingServer starts Caddy in front of a server that ends the two halves of a flow apart, as
+// Outline's does. It relays TCP alone.
 func (p Programs) StartHalfClosingServer(t *testing.T, host netip.Addr, cipher string) *Server {
 	t.Helper()
-	return p.startServer(t, host, cipher, StartTerminator(t, host, cipher))
+	return startServer(t, host, cipher, Backend{TCP: StartTerminator(t, host, cipher)}, p.StartCaddy)
 }
 
-func (p Programs) startServer(t *testing.T, host netip.Addr, cipher, backend string) *Server {
+// StartWholeServer starts a front before a server that ends the two halves of a flow apart and relays UDP too.
+func StartWholeServer(t *testing.T, host netip.Addr, cipher string, start StartFront) *Server {
+	t.Helper()
+	backend := Backend{TCP: StartTerminator(t, host, cipher), UDP: StartShadowsocks(t, host, cipher)}
+	return startServer(t, host, cipher, backend, start)
+}
+
+func startServer(t *testing.T, host netip.Addr, cipher string, backend Backend, start StartFront) *Server {
 	t.Helper()
 	bridge := StartBridge(t, host, backend)
-	front := StartCaddy(t, p.Caddy, host, bridge.Addr)
+	front := start(t, host, bridge.Addr)
 	return &Server{Front: front, Bridge: bridge, Cipher: cipher, Secret: secret}
 }
 
 // StreamURL is the value of tcp_wss.
-func (s *Server) StreamURL() string { return "wss://" + s.Addr + StreamPath }
+func (s *Server) StreamURL() string { return "wss://" + s.Addr + StreamPath + s.query() }
 
 // PacketURL is the value of udp_wss.
-func (s *Server) PacketURL() string { return "wss://" + s.Addr + PacketPath }
+func (s *Server) PacketURL() string { return "wss://" + s.Addr + PacketPath + s.query() }
+
+func (s *Server) query() string {
+	if s.Flags == "" {
+		return ""
+	}
+	return "?" + s.Flags
+}

@@ -12,6 +12,9 @@ need nc.openbsd netcat-openbsd
 need ip iproute2
 need curl curl
 need proxychains4 proxychains4
+need nghttpx nghttp2-proxy
+need haproxy haproxy
+need node nodejs
 ((${#missing[@]} > 0)) || exit 0
 
 export DEBIAN_FRONTEND=noninteractive
@@ -27,11 +30,13 @@ retry() {
 retry apt-get update -q
 retry apt-get install -qy --no-install-recommends "${missing[@]}"
 
-# The package starts a server of its own, which nobody asked for.
-case " ${missing[*]} " in
-*" shadowsocks-libev "*)
-	if [ -d /run/systemd/system ]; then
-		systemctl disable --now shadowsocks-libev.service
-	fi
-	;;
-esac
+# These packages start servers of their own, which nobody asked for.
+[ -d /run/systemd/system ] || exit 0
+stop() { # stop PACKAGE SERVICE
+	case " ${missing[*]} " in
+	*" $1 "*) systemctl disable --now "$2.service" ;;
+	esac
+}
+stop shadowsocks-libev shadowsocks-libev
+stop nghttp2-proxy nghttpx
+stop haproxy haproxy

@@ -30,17 +30,28 @@ func TestCurl(t *testing.T) {
 // testCurl downloads and uploads through client, with the name of the target resolved on either side.
 func testCurl(t *testing.T, client Client, web string) {
 	t.Helper()
-	want := SHA256(Bulk())
 	for _, option := range []string{"--socks5-hostname", "--socks5"} {
-		got := MustRun(t, nil, "curl", "-sS", "--fail", option, client.SOCKS, "http://"+web+"/unsized")
-		if SHA256(got) != want {
-			t.Errorf("curl %s: download of %d bytes differs from the %d sent", option, len(got), BulkSize)
-		}
-		sum := MustRun(t, Bulk(), "curl", "-sS", "--fail", option, client.SOCKS,
-			"-H", "Content-Type: application/octet-stream", "--data-binary", "@-", "http://"+web+"/sum")
-		if string(sum) != want {
-			t.Errorf("curl %s: the target received a body with sum %s, want %s", option, sum, want)
-		}
+		download(t, web, option, client.SOCKS)
+		upload(t, web, option, client.SOCKS)
+	}
+}
+
+// download fetches bulk data with curl, to which proxy are the options that send it through the client.
+func download(t *testing.T, web string, proxy ...string) {
+	t.Helper()
+	got := MustRun(t, nil, "curl", append(proxy, "-sS", "--fail", "http://"+web+"/unsized")...)
+	if SHA256(got) != SHA256(Bulk()) {
+		t.Errorf("curl %q: download of %d bytes differs from the %d sent", proxy, len(got), BulkSize)
+	}
+}
+
+// upload is download the other way.
+func upload(t *testing.T, web string, proxy ...string) {
+	t.Helper()
+	args := append(proxy, "-sS", "--fail", "-H", "Content-Type: application/octet-stream", "--data-binary", "@-")
+	sum := MustRun(t, Bulk(), "curl", append(args, "http://"+web+"/sum")...)
+	if want := SHA256(Bulk()); string(sum) != want {
+		t.Errorf("curl %q: the target received a body with sum %s, want %s", proxy, sum, want)
 	}
 }
 

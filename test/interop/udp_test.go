@@ -58,11 +58,7 @@ func proxychainsConfig(t *testing.T, socks string) string {
 	t.Helper()
 	addr := netip.MustParseAddrPort(socks)
 	text := fmt.Sprintf("strict_chain\n[ProxyList]\nsocks5 %s %d\n", addr.Addr(), addr.Port())
-	path := filepath.Join(t.TempDir(), "proxychains.conf")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return writeFile(t, filepath.Join(t.TempDir(), "proxychains.conf"), []byte(text))
 }
 
 // TestBulkUDP echoes bulk data as datagrams with every cipher, and expects each back whole and from its

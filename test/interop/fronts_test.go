@@ -1,0 +1,139 @@
+//go:build interop
+
+package interop
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// carriage is what a front makes of the flags of a URL.
+type carriage struct {
+	flags   string
+	version string // of HTTP, in which the flows arrive
+}
+
+// Of every front that speaks HTTP/2 and not HTTP/3.
+var overHTTP2 = []carriage{{"h2=only", "2"}, {"h2=1", "2"}, {"h3=1", "2"}}
+
+// fronts returns the fronts with extended CONNECT.
+func fronts() []frontCase {
+	return []frontCase{
+		{"caddy", programs.StartCaddy, []carriage{{"h2=only", "2"}, {"h2=1", "2"}, {"h3=only", "3"}, {"h3=1", "3"}}},
+		{"nghttpx", StartNghttpx, overHTTP2},
+	}
+}
+
+type frontCase struct {
+	name      string
+	start     StartFront
+	carriages []carriage
+}
+
+// TestFrontFlows sends every kind of flow over shared connections with every front.
+func TestFrontFlows(t *testing.T) {
+	for _, front := range fronts() {
+		for _, carriage := range front.carriages {
+			t.Run(front.name+"/"+carriage.flags, func(t *testing.T) {
+				testFront(t, front.start, carriage)
+			})
+		}
+	}
+}
+
+// testFront runs all kinds of flows one after the other on one client.
+func testFront(t *testing.T, start StartFront, want carriage) {
+	t.Helper()
+	host := Loopback[0]
+	server := StartWholeServer(t, host, Ciphers[0], start)
+	server.Flags = want.flags
+	client := programs.StartClient(t, host, server)
+	flows := 0
+	for _, kind := range []struct {
+		name  string
+		flows int
+		test  func(t *testing.T, host netip.Addr, client Client)
+	}{
+		{"down and up", 2, testTransfers},
+		{"dig", 1, testDig}, // and one over UDP
+		{"udp", 0, testDatagrams},
+		{"client ends first", 1, testClientEndsFirst},
+		{"target ends first", 1, testTargetEndsFirst},
+		{"many at once", manyFlows, testSharedFlows},
+	} {
+		t.Run(kind.name, func(t *testing.T) { kind.test(t, host, client) })
+		flows += kind.flows
+	}
+	wantCleanEnds(t, server, flows)
+	t.Run("cut", func(t *testing.T) { testCut(t, host, server, client) })
+	wantVersion(t, server, want.version)
+}
+
+func wantVersion(t *testing.T, server *Server, want string) {
+	t.Helper()
+	seen := make(map[string]int)
+	for _, version := range server.Bridge.Versions() {
+		seen[version]++
+	}
+	if len(seen) != 1 || seen[want] == 0 {
+		t.Errorf("flows per version of HTTP = %v, want all over %s", seen, want)
+	}
+}
+
+func testTransfers(t *testing.T, host netip.Addr, client Client) {
+	t.Helper()
+	web := StartWeb(t, host)
+	download(t, web, "--socks5", client.SOCKS)
+	upload(t, web, "--socks5", client.SOCKS)
+}
+
+func testDatagrams(t *testing.T, host netip.Addr, client Client) {
+	t.Helper()
+	data := Bulk()[:1<<20]
+	got := echoDatagrams(t, client, netip.MustParseAddrPort(StartEcho(t, host)), data)
+	if SHA256(got) != SHA256(data) {
+		t.Error("echo differs from what was sent")
+	}
+}
+
+// manyFlows is more than one connection should carry, and as many as some servers allow on one.
+const manyFlows = 100
+
+// testSharedFlows has many flows open at once and counts the files of the client meanwhile: with a connection
+// for each flow they would be two for each.
+func testSharedFlows(t *testing.T, host netip.Addr, client Client) {
+	t.Helper()
+	const connections = 16 // with the server, of whatever protocol
+	most := openFiles(t, client) + manyFlows + connections
+	var arrived atomic.Int64
+	all := make(chan struct{}) // closed when all flows are open
+	echo := StartTCP(t, host, func(conn *net.TCPConn) {
+		if arrived.Add(1) == manyFlows {
+			if files, err := client.OpenFiles(); err != nil || files > most {
+				t.Errorf("%d files open with %d flows (%v), want %d at most", files, manyFlows, err, most)
+			}
+			close(all)
+		}
+		select {
+		case <-all:
+			_, _ = io.Copy(conn, conn)
+		case <-time.After(startTimeout):
+			t.Errorf("%d of %d flows arrived within %v", arrived.Load(), manyFlows, startTimeout)
+		}
+	})
+	payload := Bulk()[:64<<10]
+	var running sync.WaitGroup
+	for i := range manyFlows {
+		running.Go(func() {
+			if err := echoOnce(t.Context(), client, echo, payload); err != nil {
+				t.Errorf("flow %d: %v", i, err)
+			}
+		})
+	}
+	running.Wait()
+}
