@@ -16,14 +16,16 @@ const module = "github.com/outline-cli-ws/outline-cli-ws/"
 // layers says which of our packages a package may import; the house stands because imports point down only.
 // Change it in the commit that has the reason. "*" is everything below internal/ but the test helpers.
 var layers = map[string][]string{
-	"cmd/outline-cli-ws":               {"internal/app", "internal/config"},
-	"examples/demo":                    {"*", "internal/outlinetest"},
-	"internal/app":                     {"*"},
-	"internal/config":                  {},
-	"internal/inbound/socks5":          {"internal/transport", "internal/relay", "internal/socksaddr"},
-	"internal/relay":                   {"internal/transport"},
-	"internal/balancer":                {"internal/transport"},
-	"internal/upstream":                {"internal/transport", "internal/carrier", "internal/websocket", "internal/shadowsocks"},
+	"cmd/outline-cli-ws":      {"internal/app", "internal/config"},
+	"examples/demo":           {"*", "internal/outlinetest"},
+	"internal/app":            {"*"},
+	"internal/config":         {},
+	"internal/inbound/socks5": {"internal/transport", "internal/relay", "internal/socksaddr"},
+	"internal/relay":          {"internal/transport"},
+	"internal/balancer":       {"internal/transport"},
+	"internal/upstream": {
+		"internal/transport", "internal/carrier", "internal/websocket", "internal/shadowsocks",
+	},
 	"internal/shadowsocks":             {"internal/transport", "internal/socksaddr"},
 	"internal/socksaddr":               {},
 	"internal/websocket":               {"internal/transport"},

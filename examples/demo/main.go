@@ -40,7 +40,8 @@ func main() {
 func leave(context.Context, io.Writer, string) {}
 
 func untilDone(ctx context.Context, out io.Writer, proxy string) {
-	fmt.Fprintf(out, "Now all three stand behind one SOCKS5 port. Try it yourself, in another terminal:\n\n  curl -x socks5h://%s http://%s/\n\n", proxy, pageHost)
+	fmt.Fprintf(out, "Now all three stand behind one SOCKS5 port. Try it yourself, in another terminal:\n\n")
+	fmt.Fprintf(out, "  curl -x socks5h://%s http://%s/\n\n", proxy, pageHost)
 	fmt.Fprintf(out, "Ctrl-C ends the demo.\n")
 	<-ctx.Done()
 }

@@ -29,8 +29,8 @@ type App struct {
 // New builds the program and opens nothing.
 func New(c *config.Config, log *slog.Logger) (*App, error) {
 	if len(c.Listen.SOCKS5) == 0 {
-		return nil, errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this build; " +
-			"set listen.socks5")
+		return nil, errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +
+			"build; set listen.socks5")
 	}
 	server, closers, err := build(c, log)
 	if err != nil {

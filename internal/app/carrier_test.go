@@ -21,10 +21,11 @@ var everyCarrier = []struct{ flag, proto string }{
 }
 
 // startCarriers runs a server of all protocols, and the program with one flag in front of it.
-func startCarriers(t *testing.T, flag string, c outlinetest.Config) (*outlinetest.Server, *client) {
+func startCarriers(t *testing.T, flag string) (*outlinetest.Server, *client) {
 	t.Helper()
-	c.Protocols = outlinetest.HTTP1 | outlinetest.HTTP2 | outlinetest.HTTP3
-	s := startServer(t, c)
+	s := startServer(t, outlinetest.Config{
+		Protocols: outlinetest.HTTP1 | outlinetest.HTTP2 | outlinetest.HTTP3,
+	})
 	e := strings.NewReplacer(`/tcp"`, "/tcp?"+flag+`"`, `/udp"`, "/udp?"+flag+`"`).Replace(entry(t, s))
 	return s, startClient(t, "127.0.0.1:0", "upstreams:\n"+e)
 }
@@ -32,7 +33,7 @@ func startCarriers(t *testing.T, flag string, c outlinetest.Config) (*outlinetes
 func TestEveryCarrierCarriesEverything(t *testing.T) {
 	for _, tt := range everyCarrier {
 		t.Run(tt.flag, func(t *testing.T) {
-			s, c := startCarriers(t, tt.flag, outlinetest.Config{})
+			s, c := startCarriers(t, tt.flag)
 			target, err := outlinetest.StartHTTP("")
 			web := startTarget(t, target, err)
 			target, err = outlinetest.StartUDPEcho("")
@@ -52,7 +53,7 @@ func TestEveryCarrierCarriesEverything(t *testing.T) {
 func TestEveryCarrierPassesHalfCloses(t *testing.T) {
 	for _, tt := range everyCarrier {
 		t.Run(tt.flag, func(t *testing.T) {
-			_, c := startCarriers(t, tt.flag, outlinetest.Config{})
+			_, c := startCarriers(t, tt.flag)
 			target, err := outlinetest.StartSink("", size)
 			conn := connect(t, c, startTarget(t, target, err).Addr())
 			if _, err := io.WriteString(conn, "request"); err != nil {
@@ -87,7 +88,7 @@ func TestEveryCarrierBreaksVisibly(t *testing.T) {
 			"cut": outlinetest.EndCut, "reset": outlinetest.EndReset, "fin": outlinetest.EndFIN,
 		} {
 			t.Run(tt.flag+"/"+name, func(t *testing.T) {
-				s, c := startCarriers(t, tt.flag, outlinetest.Config{})
+				s, c := startCarriers(t, tt.flag)
 				if err := s.SetFault(outlinetest.Fault{End: end, After: 100_000}); err != nil {
 					t.Fatal(err)
 				}
@@ -106,7 +107,7 @@ func TestConnectionKilledUnderFlows(t *testing.T) {
 	const flows = 200
 	for _, flag := range []string{"h2=only", "h3=only"} {
 		t.Run(flag, func(t *testing.T) {
-			s, c := startCarriers(t, flag, outlinetest.Config{})
+			s, c := startCarriers(t, flag)
 			target, err := outlinetest.StartEcho("")
 			echo := startTarget(t, target, err)
 			var conns []io.ReadWriter

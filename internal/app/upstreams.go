@@ -103,19 +103,25 @@ func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	e := &carrier.Endpoint{Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log}
+	e := &carrier.Endpoint{
+		Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log,
+	}
 	f.closers = append(f.closers, e)
 	return e, nil
 }
 
 // dialers makes one dialer for each mode that the target allows and this build has.
-func (f *upstreamFactory) dialers(s *server, target carrier.Target, log *slog.Logger) map[carrier.Mode]carrier.Dialer {
+func (f *upstreamFactory) dialers(
+	s *server, target carrier.Target, log *slog.Logger,
+) map[carrier.Mode]carrier.Dialer {
 	dialers := make(map[carrier.Mode]carrier.Dialer)
 	header := s.header(target.Origin)
 	for _, mode := range target.Modes {
 		switch mode {
 		case carrier.H1:
-			dialers[mode] = &h1.Dialer{Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header, Logger: log}
+			dialers[mode] = &h1.Dialer{
+				Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header, Logger: log,
+			}
 		case carrier.H2:
 			d := h2.NewDialer(target.URL, h2.Config{
 				Net:     f.sockets,

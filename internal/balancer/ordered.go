@@ -111,7 +111,8 @@ func (g *group[D]) order(now time.Time) []*path[D] {
 	return append(eligible, cooling...)
 }
 
-// failed lets a path cool down. Only the change is worth a line: the flow that fails on all has one of its own.
+// failed lets a path cool down. Only the change is worth a line: the flow that fails on all has one of its
+// own.
 func (g *group[D]) failed(p *path[D], err error) {
 	now := time.Now()
 	g.mu.Lock()
@@ -121,7 +122,8 @@ func (g *group[D]) failed(p *path[D], err error) {
 	}
 	p.coolTil = now.Add(g.cooldown)
 	g.mu.Unlock()
-	g.log.Log(context.Background(), level, "upstream unreachable", "upstream", p.name, "proto", g.proto, "err", err)
+	g.log.Log(context.Background(), level, "upstream unreachable",
+		"upstream", p.name, "proto", g.proto, "err", err)
 }
 
 func (g *group[D]) reached(p *path[D]) {

@@ -1,8 +1,8 @@
 package carrier
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"

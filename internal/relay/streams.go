@@ -19,16 +19,16 @@ const lastWords = 2 * time.Second
 var (
 	// ErrSilent says that nothing moved in a flow for longer than its limit.
 	ErrSilent = fmt.Errorf("nothing moved for too long: %w", os.ErrDeadlineExceeded)
-	// ErrUnanswered says that nothing at all came back. Some servers say nothing for ever to a secret that they do
-	// not know.
+	// ErrUnanswered says that nothing at all came back. Some servers say nothing for ever to a secret that
+	// they do not know.
 	ErrUnanswered = fmt.Errorf("no answer to what the client sent (is the secret right?): %w",
 		os.ErrDeadlineExceeded)
 )
 
 // Limits bound the silence of a flow. All are noticed up to a quarter late.
 type Limits struct {
-	// Answer is the silence after which a flow is reset in which the client has sent something, has not ended its
-	// half, and has never got a byte back; 0 = never.
+	// Answer is the silence after which a flow is reset in which the client has sent something, has not ended
+	// its half, and has never got a byte back; 0 = never.
 	Answer   time.Duration
 	Idle     time.Duration // silence after which a flow open both ways is reset; 0 = never
 	HalfOpen time.Duration // the same once one half has ended; 0 = never

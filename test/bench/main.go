@@ -1,5 +1,5 @@
-// Command bench measures what the program costs, as a process of its own between a load and a server that are other
-// processes: CPU seconds per gigabyte each way, and memory per idle flow. It prints one table.
+// Command bench measures what the program costs, as a process of its own between a load and a server that are
+// other processes: CPU seconds per gigabyte each way, and memory per idle flow. It prints one table.
 //
 //	go run ./test/bench [-size 1024] [-flows 1000]
 //
@@ -50,11 +50,13 @@ func run(ctx context.Context, size int64, flows int, cipher string) error {
 		return err
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "carrier\tcipher\tup CPU s/GB\tMB/s\tdown CPU s/GB\tMB/s\tKiB per idle flow\tidle RSS MiB\t")
+	fmt.Fprintln(table, "carrier\tcipher\tup CPU s/GB\tMB/s\tdown CPU s/GB\tMB/s\t"+
+		"KiB per idle flow\tidle RSS MiB\t")
 	for _, cipher := range ciphers {
 		for _, c := range carriers {
 			fmt.Fprintf(os.Stderr, "%s over %s ...\n", cipher, c.name)
-			r, err := measure(ctx, binary, folder, load{cipher: cipher, flag: c.flag, size: size, flows: flows})
+			l := load{cipher: cipher, flag: c.flag, size: size, flows: flows}
+			r, err := measure(ctx, binary, folder, l)
 			if err != nil {
 				return fmt.Errorf("%s over %s: %w", cipher, c.name, err)
 			}

@@ -71,7 +71,8 @@ func measure(ctx context.Context, binary, folder string, l load) (r result, err 
 	}
 	config := filepath.Join(folder, "config.yaml")
 	text := fmt.Sprintf("listen: {socks5: '127.0.0.1:0'}\nlog: {format: json}\nupstreams:\n"+
-		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", p.Stream+l.flag, l.cipher, secret, p.CA)
+		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n",
+		p.Stream+l.flag, l.cipher, secret, p.CA)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return r, err
 	}
@@ -199,8 +200,8 @@ func (m meter) download(target string, size int64) error {
 	return nil
 }
 
-// idleFlows holds flows that have exchanged a block each, which is when the layers below have the buffers that they
-// keep, and returns KiB of resident memory per flow.
+// idleFlows holds flows that have exchanged a block each, which is when the layers below have the buffers
+// that they keep, and returns KiB of resident memory per flow.
 func (m meter) idleFlows(target string, flows int) (float64, error) {
 	before, err := m.resident()
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 // minRetries is how often the kernel must have tried again: a single lost segment says nothing.
 const minRetries = 3
 
-// Unacknowledged implements transport.PathWatcher from the kernel's view of the connection (tcp(7), TCP_INFO). A
-// host that is there acknowledges data, and answers window probes when its application reads nothing.
+// Unacknowledged implements transport.PathWatcher from the kernel's view of the connection (tcp(7),
+// TCP_INFO). A host that is there acknowledges data, and answers window probes when its application reads
+// nothing.
 func (c *conn) Unacknowledged() time.Duration {
 	tcp, ok := c.socket.(*net.TCPConn)
 	if !ok {

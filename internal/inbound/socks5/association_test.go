@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
@@ -151,7 +150,7 @@ func TestAssociationWaitRead(t *testing.T) {
 func roundTrip(t testing.TB, a *association, client *net.UDPConn) func() {
 	question := []byte(toExample + strings.Repeat("x", 1200))
 	buf := make([]byte, 65535)
-	var answer socksaddr.Addr = addrOf("8.8.8.8:53")
+	answer := addrOf("8.8.8.8:53")
 	var source net.Addr = answer
 	waiter, _ := any(a).(transport.WaitReader)
 	return func() {

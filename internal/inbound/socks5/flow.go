@@ -139,7 +139,7 @@ func (f *flow) reply(bound socksaddr.Addr) error {
 	if err := f.client.SetWriteDeadline(time.Now().Add(replyLimit)); err != nil {
 		return err
 	}
-	if _, err := f.client.Write(appendReply(nil, replySucceeded, bound)); err != nil {
+	if _, err := f.client.Write(makeReply(replySucceeded, bound)); err != nil {
 		return fmt.Errorf("reply: %w", err)
 	}
 	return f.client.SetWriteDeadline(time.Time{})
@@ -148,7 +148,7 @@ func (f *flow) reply(bound socksaddr.Addr) error {
 // fail ends a flow that never began.
 func (f *flow) fail(ctx context.Context, code byte, err error) {
 	f.log().WarnContext(ctx, "flow failed", "dur", time.Since(f.began), "err", reason(ctx, err))
-	f.farewell(ctx, appendReply(nil, code, socksaddr.Addr{}))
+	f.farewell(ctx, makeReply(code, socksaddr.Addr{}))
 }
 
 // end logs a flow that began.

@@ -28,12 +28,12 @@ func FuzzHandshake(f *testing.F) {
 		if withUsers {
 			server = users
 		}
-		req, written, unread, err := talk(says, server)
-		if read := len(says) - len(unread); read > maxHandshake {
+		req, said, err := talk(says, server)
+		if read := len(says) - len(said.unread); read > maxHandshake {
 			t.Fatalf("read %d bytes, want at most %d", read, maxHandshake)
 		}
-		if len(written) > 4 {
-			t.Fatalf("wrote %q, want at most 4 bytes", written)
+		if len(said.written) > 4 {
+			t.Fatalf("wrote %q, want at most 4 bytes", said.written)
 		}
 		if err != nil {
 			return

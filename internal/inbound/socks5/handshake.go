@@ -165,7 +165,7 @@ func readRequest(r io.Reader) (request, error) {
 }
 
 func refuse(code byte, err error) error {
-	return &refusal{appendReply(nil, code, socksaddr.Addr{}), err}
+	return &refusal{makeReply(code, socksaddr.Addr{}), err}
 }
 
 // readFull is io.ReadFull for the middle of a handshake, where no end is a clean one.

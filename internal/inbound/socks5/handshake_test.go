@@ -17,17 +17,20 @@ type script struct {
 
 func (s *script) Write(p []byte) (int, error) { return s.written.Write(p) }
 
-// talk runs a handshake on what the client says. It returns the server's words and the client's unread ones.
-func talk(says string, users Users) (req request, written, unread string, err error) {
+// words are what was said in a handshake: the server's, and the client's that were not read.
+type words struct{ written, unread string }
+
+// talk runs a handshake on what the client says.
+func talk(says string, users Users) (request, words, error) {
 	in := strings.NewReader(says)
 	s := &script{Reader: iotest.OneByteReader(in)}
 	var head [2]byte
 	if _, err := io.ReadFull(s, head[:]); err != nil {
-		return request{}, "", "", err
+		return request{}, words{}, err
 	}
-	req, err = negotiate(s, head, users)
+	req, err := negotiate(s, head, users)
 	rest, _ := io.ReadAll(in)
-	return req, s.written.String(), string(rest), err
+	return req, words{s.written.String(), string(rest)}, err
 }
 
 func TestNegotiate(t *testing.T) {
@@ -44,7 +47,8 @@ func TestNegotiate(t *testing.T) {
 		{"ipv4", Users{}, helloOpen + connectV4, acceptOpen, 1, "1.2.3.4:80"},
 		{"domain", Users{}, helloOpen + connectName, acceptOpen, 1, "example.com:80"},
 		{
-			"ipv6", Users{},
+			"ipv6",
+			Users{},
 			helloOpen + "\x05\x01\x00\x04\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01\x01\xbb",
 			acceptOpen, 1, "[2001:db8::1]:443",
 		},
@@ -52,7 +56,8 @@ func TestNegotiate(t *testing.T) {
 		{"reserved byte", Users{}, helloOpen + "\x05\x01\xff" + exampleAddr, acceptOpen, 1, "example.com:80"},
 		{"open, both offered", Users{}, "\x05\x02\x02\x00" + connectV4, acceptOpen, 1, "1.2.3.4:80"},
 		{
-			"255 methods", Users{},
+			"255 methods",
+			Users{},
 			"\x05\xff" + strings.Repeat("\x80", 254) + "\x00" + connectV4, acceptOpen, 1, "1.2.3.4:80",
 		},
 		{"password", alice, helloPassword + login + connectV4, "\x05\x02\x01\x00", 1, "1.2.3.4:80"},
@@ -60,16 +65,16 @@ func TestNegotiate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			req, written, unread, err := talk(tt.says+"early data", tt.users)
+			req, said, err := talk(tt.says+"early data", tt.users)
 			if err != nil || req.command != tt.command || req.target.String() != tt.target {
 				t.Fatalf("negotiate(%q) = %d %v, %v, want %d %s",
 					tt.says, req.command, req.target, err, tt.command, tt.target)
 			}
-			if written != tt.written {
-				t.Errorf("negotiate(%q) wrote %q, want %q", tt.says, written, tt.written)
+			if said.written != tt.written {
+				t.Errorf("negotiate(%q) wrote %q, want %q", tt.says, said.written, tt.written)
 			}
-			if unread != "early data" {
-				t.Errorf("negotiate(%q) left %q, want the early data", tt.says, unread)
+			if said.unread != "early data" {
+				t.Errorf("negotiate(%q) left %q, want the early data", tt.says, said.unread)
 			}
 		})
 	}
@@ -105,7 +110,7 @@ func TestNegotiateRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, _, _, err := talk(tt.says, tt.users)
+			_, _, err := talk(tt.says, tt.users)
 			r, ok := errors.AsType[*refusal](err)
 			if !ok || string(r.answer) != tt.answer {
 				t.Fatalf("negotiate(%q) = %v, want a refusal with %q", tt.says, err, tt.answer)
@@ -122,14 +127,14 @@ func TestNegotiateCut(t *testing.T) {
 	alice := newUsers(t, "alice:secret")
 	whole := helloPassword + "\x01\x05alice\x06secret" + connectName
 	for n := 2; n < len(whole); n++ {
-		if _, _, _, err := talk(whole[:n], alice); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, _, err := talk(whole[:n], alice); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("negotiate(%q) = %v, want unexpected EOF", whole[:n], err)
 		}
 	}
 }
 
 func TestNegotiateSaysNoPassword(t *testing.T) {
-	_, _, _, err := talk(helloPassword+"\x01\x05alice\x06s3cr3t", newUsers(t, "alice:other"))
+	_, _, err := talk(helloPassword+"\x01\x05alice\x06s3cr3t", newUsers(t, "alice:other"))
 	if text := err.Error(); strings.Contains(text, "alice") || strings.Contains(text, "s3cr3t") {
 		t.Errorf("negotiate = %v, which tells the credentials", err)
 	}

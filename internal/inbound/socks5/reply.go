@@ -24,10 +24,10 @@ const (
 	replyBadAddressType     = 8
 )
 
-// appendReply appends the reply with the address it names. For the zero Addr that is 0.0.0.0:0, which clients
+// makeReply returns the reply with the address it names. For the zero Addr that is 0.0.0.0:0, which clients
 // take for "not your concern".
-func appendReply(b []byte, code byte, bound socksaddr.Addr) []byte {
-	return bound.Append(append(b, version, code, 0))
+func makeReply(code byte, bound socksaddr.Addr) []byte {
+	return bound.Append([]byte{version, code, 0})
 }
 
 // replyCode returns the reply for an error of a dial. When several attempts failed for different causes, a

@@ -77,8 +77,8 @@ func TestAppendReply(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := string(appendReply(nil, tt.code, tt.bound)); got != tt.want {
-				t.Errorf("appendReply(nil, %d, %v) = %q, want %q", tt.code, tt.bound, got, tt.want)
+			if got := string(makeReply(tt.code, tt.bound)); got != tt.want {
+				t.Errorf("makeReply(%d, %v) = %q, want %q", tt.code, tt.bound, got, tt.want)
 			}
 		})
 	}

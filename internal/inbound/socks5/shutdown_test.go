@@ -163,7 +163,8 @@ func TestServeSeveral(t *testing.T) {
 	other.want(acceptOpen)
 }
 
-// TestShutdownEndsAssociations: nothing tells when an association is done, so a stop does not wait for it long.
+// TestShutdownEndsAssociations: nothing tells when an association is done, so a stop does not wait for it
+// long.
 func TestShutdownEndsAssociations(t *testing.T) {
 	a := associate(t, &Server{}, "127.0.0.1:0", socksaddr.Addr{})
 	client := a.datagrams("127.0.0.1:0")
