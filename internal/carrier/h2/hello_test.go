@@ -24,7 +24,7 @@ func TestHello(t *testing.T) {
 			t.Errorf("preface = %q", p.hello)
 		}
 		settings := "\x00\x02\x00\x00\x00\x00" + // ENABLE_PUSH 0
-			"\x00\x04\x00\x02\x00\x00" + // INITIAL_WINDOW_SIZE 128 KiB
+			"\x00\x04\x00\x04\x00\x00" + // INITIAL_WINDOW_SIZE 256 KiB
 			"\x00\x05\x00\x01\x00\x00" + // MAX_FRAME_SIZE 64 KiB
 			"\x00\x06\x00\x00\x80\x00" // MAX_HEADER_LIST_SIZE 32 KiB
 		update := "\x03\xff\x00\x01" // 64 MiB - 65535

@@ -83,7 +83,7 @@ func TestStarvedWritersAreServedInOrder(t *testing.T) {
 				t.Errorf("granted 10 bytes, and stream %v sent, want %d", got, want)
 			}
 		}
-		if got, want := p.grant(maxPayload*4), []uint32{a, b, c, a}; !slices.Equal(got[:4], want) {
+		if got, want := p.grant(maxPayload*4), []uint32{a, b, c}; !slices.Equal(got[:3], want) {
 			t.Errorf("granted 4 frames, and streams %v sent, want %v first", got, want)
 		}
 		p.do(p.fr.WriteWindowUpdate(0, 1<<20))

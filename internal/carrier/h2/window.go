@@ -9,10 +9,10 @@ const (
 	// connWindow is the connection's receive window. Bytes of a connection are credited when they arrive, so
 	// that one slow application cannot stop the others; the windows of the streams bound what is held.
 	connWindow = 64 << 20
-	// baseWindow is what every stream may receive ahead of its application.
-	baseWindow = 128 << 10
-	// firstWindow is a stream's window before anything is known about the path, while the budget lasts. It
-	// takes 100 ms at 80 Mbit/s.
+	// baseWindow is what every stream may receive ahead of its application, however many there are.
+	baseWindow = 256 << 10
+	// firstWindow is a stream's window before anything is known about the path, while half of the budget is
+	// left. It takes 100 ms at 80 Mbit/s.
 	firstWindow = 1 << 20
 	// maxStreamWindow carries 1 Gbit/s over 250 ms.
 	maxStreamWindow = 32 << 20
@@ -20,20 +20,23 @@ const (
 	updateParts = 8
 )
 
-// Budget bounds what all receive windows together may have beyond 128 KiB each, in bytes. Its methods may be
+// Budget bounds what all receive windows together may have beyond 256 KiB each, in bytes. Its methods may be
 // called concurrently.
-type Budget struct{ left atomic.Int64 }
+type Budget struct {
+	left atomic.Int64
+	half int64 // is not for streams that have yet to show that they need it
+}
 
 // NewBudget returns a budget of n bytes.
 func NewBudget(n int64) *Budget {
-	b := new(Budget)
+	b := &Budget{half: n / 2}
 	b.left.Store(n)
 	return b
 }
 
-// take reports whether n bytes more were to be had.
-func (b *Budget) take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
+// take takes n bytes if at least keep are left then, and reports whether it did.
+func (b *Budget) take(n, keep int64) bool {
+	if b.left.Add(-n) >= keep {
 		return true
 	}
 	b.left.Add(n)
@@ -53,10 +56,10 @@ type window struct {
 	moved int64     // credited since then
 }
 
-// newWindow returns a window of the first size, or of the base size when the budget is used up, and by how
-// much it is larger than the base size, which the server has to be told.
+// newWindow returns a window of the first size, or of the base size when the budget is short, and by how much
+// it is larger than the base size, which the server has to be told.
 func newWindow(budget *Budget) (w window, extra int64) {
-	if budget.take(firstWindow - baseWindow) {
+	if budget.take(firstWindow-baseWindow, budget.half) {
 		extra = firstWindow - baseWindow
 	}
 	return window{size: baseWindow + extra, left: baseWindow + extra, grown: extra}, extra
@@ -78,7 +81,7 @@ func (w *window) consumed(n int64, now func() time.Time, rtt time.Duration, budg
 	credit := w.owed
 	w.owed = 0
 	w.moved += credit
-	if w.limits(now(), rtt) && w.size < maxStreamWindow && budget.take(w.size) {
+	if w.limits(now(), rtt) && w.size < maxStreamWindow && budget.take(w.size, 0) {
 		credit += w.size
 		w.grown += w.size
 		w.size *= 2

@@ -29,17 +29,18 @@ func TestWindowGrows(t *testing.T) {
 		pace   pace
 		want   int64
 	}{
-		"one window per round trip":     {1 << 30, 100 * ms, pace{256 << 10, 25 * ms, 100}, 2 * mb},
-		"half a window per round trip":  {1 << 30, 100 * ms, pace{256 << 10, 50 * ms, 100}, mb},
-		"somewhat more than that":       {1 << 30, 100 * ms, pace{256 << 10, 45 * ms, 100}, 2 * mb},
-		"a third per round trip":        {1 << 30, 100 * ms, pace{256 << 10, 75 * ms, 100}, mb},
-		"a burst":                       {1 << 30, 100 * ms, pace{256 << 10, 0, 100}, mb},
-		"all that comes":                {1 << 30, 100 * ms, pace{8 * mb, 20 * ms, 500}, maxStreamWindow},
-		"round trip is not known":       {1 << 30, 0, pace{8 * mb, ms, 100}, mb},
-		"budget is used up":             {3 * mb, 100 * ms, pace{8 * mb, 20 * ms, 500}, 2 * mb},
-		"budget is used up at once":     {0, 100 * ms, pace{8 * mb, 20 * ms, 500}, baseWindow},
-		"budget for the first size":     {firstWindow - baseWindow, 100 * ms, pace{8 * mb, 20 * ms, 500}, mb},
-		"budget a byte under that size": {firstWindow - baseWindow - 1, 100 * ms, pace{1, 0, 50}, baseWindow},
+		"one window per round trip":    {1 << 30, 100 * ms, pace{256 << 10, 25 * ms, 100}, 2 * mb},
+		"half a window per round trip": {1 << 30, 100 * ms, pace{256 << 10, 50 * ms, 100}, mb},
+		"somewhat more than that":      {1 << 30, 100 * ms, pace{256 << 10, 45 * ms, 100}, 2 * mb},
+		"a third per round trip":       {1 << 30, 100 * ms, pace{256 << 10, 75 * ms, 100}, mb},
+		"a burst":                      {1 << 30, 100 * ms, pace{256 << 10, 0, 100}, mb},
+		"all that comes":               {1 << 30, 100 * ms, pace{8 * mb, 20 * ms, 500}, maxStreamWindow},
+		"round trip is not known":      {1 << 30, 0, pace{8 * mb, ms, 100}, mb},
+		"budget is used up":            {3 * mb, 100 * ms, pace{8 * mb, 20 * ms, 500}, 2 * mb},
+		"budget is short at first":     {mb, 100 * ms, pace{8 * mb, 20 * ms, 500}, mb},
+		"budget is used up at once":    {0, 100 * ms, pace{8 * mb, 20 * ms, 500}, baseWindow},
+		"budget for the first size":    {2 * (firstWindow - baseWindow), 100 * ms, pace{1, 0, 50}, mb},
+		"budget is less than that":     {2*(firstWindow-baseWindow) - 2, 100 * ms, pace{1, 0, 9}, baseWindow},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
