@@ -3,17 +3,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"sync"
-	"syscall"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
@@ -61,8 +57,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // serve runs the program until a signal.
 func serve(path string, c *config.Config, stderr io.Writer) int {
-	ctx, stop := untilSignal()
-	defer stop()
+	s := watchSignals()
+	defer s.close()
 	log := newLogger(c, stderr)
 	warnOfReaders(path, log)
 	a, err := app.New(c, log)
@@ -70,9 +66,13 @@ func serve(path string, c *config.Config, stderr io.Writer) int {
 		log.Error("cannot start", "err", err)
 		return exitUsage
 	}
-	if err := a.Run(ctx); err != nil {
+	err = a.Run(s.stop, s.cut)
+	switch {
+	case err != nil:
 		log.Error("ended", "err", err)
 		return exitFailed
+	case s.cut.Err() != nil:
+		return exitKilled
 	}
 	return exitOK
 }
@@ -82,35 +82,6 @@ const usage = `outline-cli-ws lets applications reach the internet through Outli
 Usage: outline-cli-ws [-c config.yaml]
 
 `
-
-// untilSignal returns a context that ends with the first signal, so that flows can finish. A second signal
-// ends the program at once.
-func untilSignal() (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for range 2 {
-			select {
-			case <-done:
-				return
-			case <-signals:
-			}
-			if ctx.Err() != nil {
-				os.Exit(exitKilled)
-			}
-			cancel()
-		}
-	})
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		watching.Wait()
-		cancel()
-	}
-}
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options

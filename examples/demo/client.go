@@ -41,7 +41,7 @@ func startClient(ctx context.Context, entries ...string) (*client, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &client{addr: addr, cancel: cancel, done: make(chan error, 1)}
-	go func() { c.done <- a.Run(ctx) }()
+	go func() { c.done <- a.Run(ctx, ctx) }() // nothing is worth waiting for at the end of a demo
 	if err := c.waitUntilUp(ctx); err != nil {
 		c.cancel()
 		return nil, err

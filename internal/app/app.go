@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -39,45 +37,37 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	return &App{config: c, log: log, server: server, close: closers}, nil
 }
 
-// Run listens and serves until ctx ends, then lets flows finish for up to 10 s and resets the rest. It fails
-// when it cannot listen on every address, and then on none.
-func (a *App) Run(ctx context.Context) error {
+// Run listens and serves until stop ends, then lets flows finish for up to 10 s, or until cut ends, and
+// resets the rest. It fails when it cannot listen on every address, and then on none.
+func (a *App) Run(stop, cut context.Context) error {
 	a.announce()
-	listeners, err := listenAll(ctx, a.config.Listen.SOCKS5)
+	listeners, err := listenAll(stop, a.config.Listen.SOCKS5)
 	if err != nil {
 		return err
 	}
-	serveCtx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
 	var serving sync.WaitGroup
 	for _, l := range listeners {
-		a.log.InfoContext(ctx, "listening", "inbound", "socks5", "addr", l.Addr().String())
-		serving.Go(func() {
-			if err := a.server.Serve(serveCtx, l); err != nil {
-				fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
-			}
-		})
+		a.log.InfoContext(stop, "listening", "inbound", "socks5", "addr", l.Addr().String())
+		serving.Go(func() { _ = a.server.Serve(stop, l) }) // it ends with stop alone
 	}
-	<-serveCtx.Done()
-	a.stop()
+	<-stop.Done()
+	a.drain(cut)
 	serving.Wait()
-	if ctx.Err() != nil { // told to stop
-		return nil
-	}
-	return context.Cause(serveCtx)
+	a.log.InfoContext(stop, "stopped")
+	return nil
 }
 
-func (a *App) stop() {
-	a.log.Info("stopping", "drain", drainTime.String())
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+// drain lets flows finish and then closes what they shared.
+func (a *App) drain(cut context.Context) {
+	a.log.InfoContext(cut, "stopping", "drain", drainTime.String())
+	ctx, cancel := context.WithTimeout(cut, drainTime)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
-		a.log.Warn("flows cut", "err", err)
+		a.log.WarnContext(ctx, "flows cut", "err", err)
 	}
 	for _, c := range a.close {
 		_ = c.Close() // nobody uses it any more
 	}
-	a.log.Info("stopped")
 }
 
 // announce logs once what the user of this file may not expect.
@@ -92,24 +82,4 @@ func (a *App) announce() {
 	if len(c.NotAvailable) > 0 {
 		a.log.Warn("not available in this build", "keys", strings.Join(c.NotAvailable, " "))
 	}
-}
-
-// listenAll opens every address or none.
-func listenAll(ctx context.Context, addrs []string) (listeners []net.Listener, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close()
-			}
-		}
-	}()
-	for _, addr := range addrs {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", addr)
-		if err != nil {
-			return listeners, fmt.Errorf("listen.socks5: %w", err)
-		}
-		listeners = append(listeners, l)
-	}
-	return listeners, nil
 }

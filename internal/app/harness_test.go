@@ -171,7 +171,7 @@ func startClient(t *testing.T, listen, rest string) *client {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
+	go func() { done <- a.Run(ctx, context.Background()) }()
 	c := &client{log: book}
 	c.stop = sync.OnceValue(func() error {
 		cancel()
