@@ -70,7 +70,7 @@ func BenchmarkOpen(b *testing.B) {
 	s.handle = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
 	s.requests = make(chan *http.Request)
 	go func() {
-		for range s.requests { //nolint:revive // nobody looks
+		for range s.requests {
 		}
 	}()
 	defer close(s.requests)

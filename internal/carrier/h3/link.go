@@ -73,7 +73,7 @@ func (d *Dialer) handshake(ctx context.Context, addr netip.AddrPort) (*link, err
 		l.close()
 		return nil, explain(err)
 	}
-	s.settled.Store(true)
+	s.settle(l.conn)
 	d.opened(l)
 	return l, nil
 }

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/net/ipv4"
 )
 
 // Net opens the sockets below and looks names up.
@@ -25,12 +28,13 @@ var passing = []error{
 	syscall.ENOBUFS, syscall.EPERM,
 }
 
-// socket is a UDP socket whose connection outlives a moment without a network: quic-go would end it at the
-// first packet that cannot be sent. It keeps what quic-go needs of a net.UDPConn to send and receive many
-// packets at once.
+// socket is the UDP socket of one connection, as quic-go wants it to send and receive many packets at once.
+// Once the handshake is over, the connection outlives a moment without a network, where quic-go would end it
+// at the first packet that cannot be sent; and it is given no more packets than it can keep.
 type socket struct {
 	*net.UDPConn
-	settled atomic.Bool // the handshake is over; before, an error is an answer
+	batch   *ipv4.PacketConn
+	settled atomic.Pointer[backlog] // nil during the handshake, when an error is an answer
 }
 
 // listen opens a socket for packets to addr.
@@ -48,13 +52,34 @@ func listen(ctx context.Context, n Net, addr netip.Addr) (*socket, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open %s socket: %T is no UDP socket", network, conn)
 	}
-	return &socket{UDPConn: udp}, nil
+	return &socket{UDPConn: udp, batch: ipv4.NewPacketConn(udp)}, nil
+}
+
+// settle begins what the socket does for a connection whose handshake is over.
+func (s *socket) settle(c *quic.Conn) {
+	processed := func() uint64 { return c.ConnectionStats().BytesReceived }
+	s.settled.Store(&backlog{processed: processed, delivered: processed()})
+}
+
+// ReadBatch receives packets. quic-go's one reading goroutine calls it, for IPv6 too: the messages are the
+// same.
+func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
+	if b := s.settled.Load(); b != nil {
+		b.wait()
+	}
+	n, err := s.batch.ReadBatch(ms, flags)
+	if b := s.settled.Load(); b != nil {
+		for _, m := range ms[:max(n, 0)] {
+			b.add(m.N)
+		}
+	}
+	return n, err
 }
 
 // WriteMsgUDP sends one packet or several.
 func (s *socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
 	n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
-	if err != nil && s.settled.Load() && isPassing(err) {
+	if err != nil && s.settled.Load() != nil && isPassing(err) {
 		return len(b), len(oob), nil
 	}
 	return n, oobn, err
