@@ -36,12 +36,20 @@ type Bridge struct {
 	mu       sync.Mutex
 	open     map[net.Conn]struct{} // the client side of every open flow
 	closed   []FlowEnd
-	versions []string
+	requests []Request
 }
 
 // Backend is the addresses of the Shadowsocks server of a bridge.
 type Backend struct {
 	TCP, UDP string
+}
+
+// Request is what a bridge notes of a request.
+type Request struct {
+	// Version is the major version of HTTP in which the request reached the front, as the front says in Via
+	// (RFC 9110, section 7.6.3); empty without it.
+	Version string
+	Query   string
 }
 
 // FlowEnd says how a stream flow ended. An error is nil when that half ended with a Close frame or a FIN.
@@ -95,12 +103,11 @@ func (b *Bridge) Ended() []FlowEnd {
 	return append([]FlowEnd(nil), b.closed...)
 }
 
-// Versions lists in which major version of HTTP each request reached the front, as the front says in Via
-// (RFC 9110, section 7.6.3); empty for a request without it.
-func (b *Bridge) Versions() []string {
+// Requests lists what reached the bridge so far.
+func (b *Bridge) Requests() []Request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]string(nil), b.versions...)
+	return append([]Request(nil), b.requests...)
 }
 
 // WaitEnded waits until n stream flows are over and lists them.
@@ -122,7 +129,7 @@ func (b *Bridge) accept(serve func(*websocket.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b.flows.Add(1)
 		defer b.flows.Done()
-		b.note(r.Header.Get("Via"))
+		b.note(r)
 		upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -137,12 +144,12 @@ func (b *Bridge) accept(serve func(*websocket.Conn)) http.HandlerFunc {
 	}
 }
 
-func (b *Bridge) note(via string) {
-	version, _, _ := strings.Cut(via, " ")
+func (b *Bridge) note(r *http.Request) {
+	version, _, _ := strings.Cut(r.Header.Get("Via"), " ")
 	major, _, _ := strings.Cut(version, ".")
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.versions = append(b.versions, major)
+	b.requests = append(b.requests, Request{Version: major, Query: r.URL.RawQuery})
 }
 
 func (b *Bridge) track(conn net.Conn) {

@@ -18,21 +18,29 @@ const (
 // StartCaddy starts Caddy with HTTP/1.1, HTTP/2 and HTTP/3, extended CONNECT included.
 func (p Programs) StartCaddy(t *testing.T, host netip.Addr, backend string) Front {
 	t.Helper()
-	return p.startCaddy(t, host, backend, extendedConnect)
+	return p.startCaddy(t, host, backend, extendedConnect, "h1", "h2", "h3")
 }
 
 // StartPlainCaddy starts Caddy as it comes: without extended CONNECT in HTTP/2, which HTTP/3 has all the same.
 func (p Programs) StartPlainCaddy(t *testing.T, host netip.Addr, backend string) Front {
 	t.Helper()
-	return p.startCaddy(t, host, backend, noExtendedConnect)
+	return p.startCaddy(t, host, backend, noExtendedConnect, "h1", "h2", "h3")
 }
 
-func (p Programs) startCaddy(t *testing.T, host netip.Addr, backend, variable string) Front {
+// StartOldCaddy starts Caddy with HTTP/1.1 alone.
+func (p Programs) StartOldCaddy(t *testing.T, host netip.Addr, backend string) Front {
+	t.Helper()
+	return p.startCaddy(t, host, backend, noExtendedConnect, "h1")
+}
+
+func (p Programs) startCaddy(
+	t *testing.T, host netip.Addr, backend, variable string, protocols ...string,
+) Front {
 	t.Helper()
 	addr := freeAddr(t, host)
 	cert := NewCertificate(t)
 	home := t.TempDir()
-	config, err := json.MarshalIndent(caddyConfig(addr, backend, cert), "", "  ")
+	config, err := json.MarshalIndent(caddyConfig(addr, backend, cert, protocols), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +54,7 @@ func (p Programs) startCaddy(t *testing.T, host netip.Addr, backend, variable st
 // object is a JSON object of Caddy's configuration.
 type object map[string]any
 
-func caddyConfig(addr, backend string, cert Certificate) object {
+func caddyConfig(addr, backend string, cert Certificate, protocols []string) object {
 	proxy := object{
 		"handler":   "reverse_proxy",
 		"upstreams": []object{{"dial": backend}},
@@ -55,7 +63,7 @@ func caddyConfig(addr, backend string, cert Certificate) object {
 		"listen":                  []string{addr},
 		"routes":                  []object{{"handle": []object{proxy}}},
 		"automatic_https":         object{"disable": true},
-		"protocols":               []string{"h1", "h2", "h3"},
+		"protocols":               protocols,
 		"tls_connection_policies": []object{{}},
 	}
 	certificates := object{

@@ -26,6 +26,8 @@ func fronts() []frontCase {
 	return []frontCase{
 		{"caddy", programs.StartCaddy, []carriage{{"h2=only", "2"}, {"h2=1", "2"}, {"h3=only", "3"}, {"h3=1", "3"}}},
 		{"nghttpx", StartNghttpx, overHTTP2},
+		{"haproxy", StartHAProxy, overHTTP2},
+		{"node", StartNode, overHTTP2},
 	}
 }
 
@@ -40,18 +42,22 @@ func TestFrontFlows(t *testing.T) {
 	for _, front := range fronts() {
 		for _, carriage := range front.carriages {
 			t.Run(front.name+"/"+carriage.flags, func(t *testing.T) {
-				testFront(t, front.start, carriage)
+				onEveryHost(t, func(t *testing.T, host netip.Addr) {
+					testFront(t, host, front.start, carriage)
+				})
 			})
 		}
 	}
 }
 
+// otherQuery is what is no flag in a query, and must arrive byte for byte.
+const otherQuery = "token=a%2Fb+c&empty="
+
 // testFront runs all kinds of flows one after the other on one client.
-func testFront(t *testing.T, start StartFront, want carriage) {
+func testFront(t *testing.T, host netip.Addr, start StartFront, want carriage) {
 	t.Helper()
-	host := Loopback[0]
 	server := StartWholeServer(t, host, Ciphers[0], start)
-	server.Flags = want.flags
+	server.Query = want.flags + "&" + otherQuery
 	client := programs.StartClient(t, host, server)
 	flows := 0
 	for _, kind := range []struct {
@@ -71,17 +77,19 @@ func testFront(t *testing.T, start StartFront, want carriage) {
 	}
 	wantCleanEnds(t, server, flows)
 	t.Run("cut", func(t *testing.T) { testCut(t, host, server, client) })
-	wantVersion(t, server, want.version)
+	wantRequests(t, server, Request{want.version, otherQuery})
+	wantNoSecret(t, client, server)
 }
 
-func wantVersion(t *testing.T, server *Server, want string) {
+// wantRequests checks that all requests reached the bridge as want says.
+func wantRequests(t *testing.T, server *Server, want Request) {
 	t.Helper()
-	seen := make(map[string]int)
-	for _, version := range server.Bridge.Versions() {
-		seen[version]++
+	seen := make(map[Request]int)
+	for _, request := range server.Bridge.Requests() {
+		seen[request]++
 	}
 	if len(seen) != 1 || seen[want] == 0 {
-		t.Errorf("flows per version of HTTP = %v, want all over %s", seen, want)
+		t.Errorf("requests at the bridge = %v, want all %v", seen, want)
 	}
 }
 

@@ -24,7 +24,7 @@ type Server struct {
 	Bridge *Bridge
 	Cipher string
 	Secret string
-	Flags  string // the query of both URLs: what the client is told about carriers
+	Query  string // of both URLs: what the client is told about carriers
 }
 
 // secret is that of every server: the suite tests ciphers, not secrets.
@@ -66,8 +66,8 @@ func (s *Server) StreamURL() string { return "wss://" + s.Addr + StreamPath + s.
 func (s *Server) PacketURL() string { return "wss://" + s.Addr + PacketPath + s.query() }
 
 func (s *Server) query() string {
-	if s.Flags == "" {
+	if s.Query == "" {
 		return ""
 	}
-	return "?" + s.Flags
+	return "?" + s.Query
 }
