@@ -52,7 +52,8 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, err
 			Idle:     c.Relay.IdleTimeout,
 			HalfOpen: c.Relay.HalfCloseTimeout,
 		},
-		Logger: log,
+		Logger:   log,
+		Observer: dropLog{log},
 	}
 	if picker.CarriesPackets() {
 		server.Packet = picker
@@ -83,4 +84,14 @@ func buildMembers(f *upstreamFactory) ([]balancer.Member, error) {
 		members = append(members, m)
 	}
 	return members, nil
+}
+
+// dropLog says which datagrams of clients were not relayed.
+type dropLog struct{ log *slog.Logger }
+
+func (dropLog) FlowOpened(string) {}
+func (dropLog) FlowClosed(string) {}
+
+func (d dropLog) PacketDropped(reason string) {
+	d.log.Debug("datagram of a client dropped", "inbound", "socks5", "reason", reason)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -152,10 +153,25 @@ func first[D, C any](ctx context.Context, g *group[D], dial func(D) (C, error)) 
 		if ctx.Err() != nil { // the client's doing, not the upstream's
 			return none, context.Cause(ctx)
 		}
-		g.failed(p, err)
+		if !isLocal(err) {
+			g.failed(p, err)
+		}
 		errs = append(errs, err)
 	}
 	return none, &unreachedError{errs}
+}
+
+// isLocal reports whether a failure is this host's own, and says nothing of an upstream: no more descriptors,
+// memory or ports, or no permission.
+func isLocal(err error) bool {
+	for _, errno := range [...]syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EADDRNOTAVAIL, syscall.EPERM,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // unreachedError is ErrNoUpstream with what every member said, on one line.

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,4 +311,21 @@ func TestOrderedConcurrently(t *testing.T) {
 		})
 	}
 	flows.Wait()
+}
+
+// TestLocalTroubleBlamesNobody: an upstream cannot help it when this host is out of descriptors.
+func TestLocalTroubleBlamesNobody(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}, true},
+		{fmt.Errorf("apply fwmark 1: %w", syscall.EPERM), true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, false},
+		{context.DeadlineExceeded, false},
+	} {
+		if got := isLocal(tt.err); got != tt.want {
+			t.Errorf("isLocal(%v) = %v, want %v", tt.err, got, tt.want)
+		}
+	}
 }

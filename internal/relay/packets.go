@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -63,6 +64,7 @@ type association struct {
 
 	current   atomic.Pointer[upstreamSocket] // nil before the first packet and after a failure
 	receivers sync.WaitGroup
+	complaint sync.Once // one line about the secret is enough
 
 	// Of send's goroutine alone.
 	last     *upstreamSocket // the latest one opened, until its answer ended the pause
@@ -174,8 +176,14 @@ func (a *association) receiveOne(sock *upstreamSocket) error {
 
 // lost drops a socket that failed; the next packet opens another.
 func (a *association) lost(sock *upstreamSocket, err error) {
-	if a.drop(sock) && !errors.Is(err, net.ErrClosed) {
-		a.log.Debug("udp upstream lost", "err", err)
+	if !a.drop(sock) || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	a.log.Debug("udp upstream lost", "err", err)
+	if errors.Is(err, io.EOF) && !sock.answered.Load() {
+		a.complaint.Do(func() {
+			a.log.Info("udp upstream ended without an answer: the targets are silent, or the secret is wrong")
+		})
 	}
 }
 

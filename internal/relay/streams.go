@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,12 @@ import (
 // lastWords is how long the answer may still take once the way to the target is broken: it is in flight or it
 // never comes.
 const lastWords = 2 * time.Second
+
+// goneLimit is how long a flow in which nothing moves may outlive its client.
+const goneLimit = 2 * time.Minute
+
+// errClientGone says that the client left while its upload waited for the target.
+var errClientGone = errors.New("client is gone")
 
 var (
 	// ErrSilent says that nothing moved in a flow for longer than its limit.
@@ -51,7 +58,11 @@ func Streams(ctx context.Context, client, target transport.StreamConn, l Limits)
 	f.unanswered = silence{
 		moved: f.bytes.moved, matters: f.awaitsAnswer, expired: func() { f.fail(ErrUnanswered) },
 	}
+	f.abandoned = silence{
+		moved: f.bytes.moved, matters: f.clientGone, expired: func() { f.fail(errClientGone) },
+	}
 	f.silence.setLimit(l.Idle)
+	f.abandoned.setLimit(goneLimit)
 	f.unanswered.setLimit(l.Answer)
 	revoke := whenDone(ctx, func() { f.fail(context.Cause(ctx)) })
 
@@ -62,6 +73,7 @@ func Streams(ctx context.Context, client, target transport.StreamConn, l Limits)
 	revoke()
 	f.silence.stop()
 	f.unanswered.stop()
+	f.abandoned.stop()
 	return f.finish()
 }
 
@@ -87,6 +99,7 @@ type flow struct {
 	bytes          counters
 	silence        silence
 	unanswered     silence
+	abandoned      silence
 
 	mu    sync.Mutex
 	err   error // the first failure
@@ -153,6 +166,14 @@ func (f *flow) awaitsAnswer() verdict {
 		return notYet
 	}
 	return counts
+}
+
+// clientGone says whether silence is that of a flow without a client.
+func (f *flow) clientGone() verdict {
+	if gone(f.client) {
+		return counts
+	}
+	return notYet
 }
 
 // note keeps the first failure, which is the cause of those that follow.

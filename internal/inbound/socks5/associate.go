@@ -86,7 +86,8 @@ func namedPort(named socksaddr.Addr, owner netip.Addr) uint16 {
 // advertised is where the client shall send to.
 func (f *flow) advertised(a *association) socksaddr.Addr {
 	bound := a.socket.LocalAddr().(*net.UDPAddr).AddrPort()
-	if advertise := f.server.UDPAdvertise; advertise.IsValid() {
+	// A client that came over the other family cannot use that address.
+	if advertise := f.server.UDPAdvertise; advertise.IsValid() && advertise.Is4() == bound.Addr().Is4() {
 		bound = netip.AddrPortFrom(advertise, bound.Port())
 	}
 	return socksaddr.FromAddrPort(bound)

@@ -145,6 +145,15 @@ func TestAssociateAdvertises(t *testing.T) {
 	a.network.want(packet{"question", "example.com:80"})
 }
 
+// TestAssociateAdvertisesToItsFamily: a client that came over IPv4 could not send to an IPv6 address.
+func TestAssociateAdvertisesToItsFamily(t *testing.T) {
+	s := &Server{UDPAdvertise: netip.MustParseAddr("2001:db8::7")}
+	a := associate(t, s, "127.0.0.1:0", socksaddr.Addr{})
+	if got := a.relay.Addr().String(); got != "127.0.0.1" {
+		t.Fatalf("the reply names %v, want the socket's own address", a.relay)
+	}
+}
+
 func TestAssociateDropsForeignSource(t *testing.T) {
 	a := associate(t, &Server{}, "127.0.0.1:0", socksaddr.Addr{})
 	other := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}
