@@ -18,7 +18,7 @@ import (
 )
 
 // windowBudget is what the receive windows of all HTTP/2 streams together may grow by.
-const windowBudget = 64 << 20
+const windowBudget = 128 << 20
 
 // upstreamFactory makes upstreams of the entries of a configuration.
 type upstreamFactory struct {
@@ -127,6 +127,7 @@ func (f *upstreamFactory) dialers(
 				Net:     f.sockets,
 				TLS:     s.tls.Config("h2"),
 				Header:  header,
+				Spread:  f.spread(),
 				Options: h2.Options{Budget: f.budget, Logger: log},
 			})
 			f.closers = append(f.closers, d)
@@ -136,6 +137,7 @@ func (f *upstreamFactory) dialers(
 				Net:     f.sockets,
 				TLS:     s.tls.Config("h3"),
 				Header:  header,
+				Spread:  f.spread(),
 				Options: h3.Options{Logger: log, Buffers: &f.buffers},
 			})
 			f.closers = append(f.closers, d)
@@ -143,6 +145,10 @@ func (f *upstreamFactory) dialers(
 		}
 	}
 	return dialers
+}
+
+func (f *upstreamFactory) spread() carrier.Spread {
+	return carrier.Spread{Streams: f.config.Pool.Streams, Conns: f.config.Pool.Connections}
 }
 
 // header is what goes out with the handshake of a WebSocket.

@@ -65,13 +65,18 @@ type Session interface {
 	Close() error
 }
 
+// Spread says when a Pool opens another session although those it has would do.
+type Spread struct {
+	Streams int // streams on each session before another is opened; 0 = 32
+	Conns   int // sessions to spread streams and bulk over; 0 = 4
+}
+
 // Pool shares sessions with one server among flows. A flow never waits for a dial while a session has room.
 // Its fields must not change after the first Open.
 type Pool struct {
 	Dial func(ctx context.Context) (Session, error)
 
-	Streams     int           // per session before another is opened; 0 = 32
-	Conns       int           // sessions to spread streams and bulk over; 0 = 4
+	Spread
 	Idle        time.Duration // a session without streams is closed after it; 0 = 5 min
 	DialTimeout time.Duration // for one dial, however many flows wait for it; 0 = 10 s
 

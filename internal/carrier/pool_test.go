@@ -124,7 +124,7 @@ func (s *fakeSession) Close() error {
 func inPool(t *testing.T, f *fakeServer, test func(t *testing.T, p *Pool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := &Pool{Dial: f.dial, Streams: 4}
+		p := &Pool{Dial: f.dial, Spread: Spread{Streams: 4}}
 		defer p.Close()
 		test(t, p)
 	})

@@ -58,6 +58,7 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 			DNSName: "example.org", DNSType: "AAAA",
 		},
 		Relay: Default().Relay,
+		Pool:  Default().Pool,
 		Upstreams: []Upstream{
 			{
 				Name: "server-1", Weight: 1, HalfClose: HalfCloseFrame,
@@ -108,6 +109,7 @@ func TestDefaults(t *testing.T) {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
+		Pool:  Pool{Streams: 32, Connections: 4},
 		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 		Upstreams: []Upstream{
 			{

@@ -21,6 +21,7 @@ type Config struct {
 	Health        Health
 	Probe         Probe
 	Relay         Relay
+	Pool          Pool
 	DNS           DNS
 	Upstreams     []Upstream // at least one, in the order of the file
 
@@ -126,6 +127,12 @@ type Relay struct {
 	HalfCloseTimeout time.Duration // the same once one half has ended
 }
 
+// Pool is how flows share HTTP/2 and HTTP/3 connections with a server.
+type Pool struct {
+	Streams     int // flows on each connection before another is opened
+	Connections int // to spread flows and bulk over
+}
+
 // DNS is how host names of upstreams are resolved.
 type DNS struct {
 	Servers []netip.AddrPort // empty = the system's
@@ -196,6 +203,7 @@ func Default() Config {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
+		Pool:  Pool{Streams: 32, Connections: 4},
 		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 	}
 }

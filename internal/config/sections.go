@@ -22,6 +22,10 @@ func (d *decoder) root(c *Config) section {
 			{"idle_timeout", duration(&c.Relay.IdleTimeout)},
 			{"half_close_timeout", duration(&c.Relay.HalfCloseTimeout)},
 		}},
+		{"pool", section{
+			{"streams", count(&c.Pool.Streams, 1)},
+			{"connections", count(&c.Pool.Connections, 1)},
+		}},
 		{"dns", section{
 			{"servers", oneOrMany[netip.AddrPort]{&c.DNS.Servers, wantServer, parseServer}},
 		}},

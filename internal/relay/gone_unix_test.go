@@ -21,7 +21,8 @@ func TestGone(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := transporttest.TCPPair(t)
-			if _, err := far.Write(payload(1)); err != nil { // unread, so that the reset is what there is to see
+			// It stays unread, so that the reset is what there is to see.
+			if _, err := far.Write(payload(1)); err != nil {
 				t.Fatal(err)
 			}
 			tt.does(far)

@@ -17,6 +17,7 @@ type Config struct {
 	Net     transport.StreamDialer
 	TLS     *tls.Config // with NextProtos h2
 	Header  http.Header // sent with every request; Host replaces the URL's
+	Spread  carrier.Spread
 	Options Options
 }
 
@@ -34,6 +35,7 @@ var (
 // NewDialer returns a dialer for the server of u. The caller closes it.
 func NewDialer(u *url.URL, c Config) *Dialer {
 	d := &Dialer{Config: c}
+	d.pool.Spread = c.Spread
 	d.pool.Dial = func(ctx context.Context) (carrier.Session, error) { return d.connect(ctx, u) }
 	return d
 }
@@ -68,6 +70,8 @@ func (d *Dialer) connect(ctx context.Context, u *url.URL) (*Conn, error) {
 		_ = transport.Abort(socket)
 		return nil, &carrier.Error{Mode: carrier.H2, Stage: carrier.StageTLS, Err: ErrNoH2}
 	}
+	carrier.LogTLS(ctx, d.Options.Logger, carrier.H2, secure.ConnectionState())
+	limitUnsent(socket)
 	c := NewConn(secure, d.Options)
 	if err := c.Ready(ctx); err != nil {
 		_ = c.Close()

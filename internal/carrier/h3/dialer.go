@@ -32,6 +32,7 @@ type Config struct {
 	Net     Net
 	TLS     *tls.Config // with NextProtos h3
 	Header  http.Header // sent with every request; Host replaces the URL's
+	Spread  carrier.Spread
 	Options Options
 }
 
@@ -78,6 +79,7 @@ func NewDialer(u *url.URL, c Config) *Dialer {
 	if d.TLS.ClientSessionCache != nil {
 		d.TLS.ClientSessionCache = sessions{d.TLS.ClientSessionCache}
 	}
+	d.pool.Spread = c.Spread
 	d.pool.Dial = func(ctx context.Context) (carrier.Session, error) { return d.connect(ctx, u) }
 	// quic-go writes to the standard logger when socket buffers are small; we say it better. Nothing else
 	// reads the variable.
