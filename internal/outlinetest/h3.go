@@ -57,6 +57,8 @@ func (p *h3Port) config() *quic.Config {
 	}
 	base.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) {
 		m, c := p.server.fault.load().Mux, base.Clone()
+		// With 0-RTT, SETTINGS cannot take back what they once said (RFC 9114, section 7.2.4.2).
+		c.Allow0RTT = !m.NoConnect
 		if m.MaxStreams > 0 {
 			c.MaxIncomingStreams = int64(m.MaxStreams)
 		}

@@ -48,11 +48,12 @@ func TestMuxPackets(t *testing.T) {
 	eachCarrier(t, outlinetest.Config{}, func(t *testing.T, s *outlinetest.Server, open opener) {
 		echo := run(t)(outlinetest.StartUDPEcho(""))
 		c := mustDialOver(t, s, open, s.PacketURL())
-		for _, data := range []string{"one", "two", ""} {
-			c.send(c.packet(echo.Addr(), []byte(data)))
+		for i := range 200 {
+			data := bytes.Repeat([]byte{byte(i)}, i*18) // up to what one read gets
+			c.send(c.packet(echo.Addr(), data))
 			want := append(socksAddr(echo.Addr()), data...)
 			if got, err := c.answer(); !bytes.Equal(got, want) || err != nil {
-				t.Errorf("answer = %q, %v, want %q", got, err, want)
+				t.Fatalf("answer = %d bytes, %v, want %d", len(got), err, len(want))
 			}
 		}
 		c.closeWrite()

@@ -23,8 +23,7 @@ func (s *Server) servePacket(c *socket) {
 	var a *association
 	buf := make([]byte, packetBuffer)
 	for {
-		// One read, although it may get a part of the message: so does Outline's server.
-		n, err := c.Read(buf)
+		n, err := c.readPacket(buf)
 		if err != nil {
 			break
 		}

@@ -117,6 +117,20 @@ func (c *socket) Read(p []byte) (int, error) {
 	return message.Read(p)
 }
 
+// readPacket makes one read, although it may get a part of the message: so does Outline's server. Over HTTP/3
+// it takes the whole, since no client can keep a message in one piece there.
+func (c *socket) readPacket(p []byte) (int, error) {
+	n, err := c.Read(p)
+	if _, quic := c.lane.(*h3Lane); err != nil || !quic {
+		return n, err
+	}
+	rest, err := io.ReadFull(c.message, p[n:])
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return n + rest, err
+}
+
 // room is how many bytes of the target's may be sent before the fault's end is due.
 func (c *socket) room() int64 {
 	f := c.server.fault.on(c.endpoint)
