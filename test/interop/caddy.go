@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Whether Go's HTTP/2 server, and with it Caddy's, announces extended CONNECT (RFC 8441). Its default is not to.
+// Whether Go's HTTP/2 server, and with it Caddy's, announces extended CONNECT (RFC 8441). Its default is not
+// to.
 const (
 	extendedConnect   = "GODEBUG=http2xconnect=1"
 	noExtendedConnect = "GODEBUG=http2xconnect=0"
@@ -21,7 +22,7 @@ func (p Programs) StartCaddy(t *testing.T, host netip.Addr, backend string) Fron
 	return p.startCaddy(t, host, backend, extendedConnect, "h1", "h2", "h3")
 }
 
-// StartPlainCaddy starts Caddy as it comes: without extended CONNECT in HTTP/2, which HTTP/3 has all the same.
+// StartPlainCaddy starts Caddy as it comes: without extended CONNECT in HTTP/2, though with it in HTTP/3.
 func (p Programs) StartPlainCaddy(t *testing.T, host netip.Addr, backend string) Front {
 	t.Helper()
 	return p.startCaddy(t, host, backend, noExtendedConnect, "h1", "h2", "h3")
@@ -47,8 +48,7 @@ func (p Programs) startCaddy(
 	path := writeFile(t, filepath.Join(home, "caddy.json"), config)
 	cmd := exec.Command(p.Caddy, path)
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home, variable)
-	StartProcess(t, cmd).WaitServing(t, addr)
-	return Front{Addr: addr, CA: cert.CA}
+	return serveFront(t, cmd, Front{Addr: addr, CA: cert.CA})
 }
 
 // object is a JSON object of Caddy's configuration.

@@ -15,10 +15,9 @@ func StartNghttpx(t *testing.T, host netip.Addr, backend string) Front {
 	t.Helper()
 	Require(t, "nghttpx")
 	addr, cert := freeAddr(t, host), NewCertificate(t)
-	cmd := exec.Command("nghttpx", "--conf=/dev/null", "--single-process", "--workers=1",
+	cmd := exec.Command("nghttpx", "--conf=/dev/null", "--workers=1",
 		"--frontend="+comma(addr), "--backend="+comma(backend)+";;proto=http/1.1", cert.Key, cert.Chain)
-	StartProcess(t, cmd).WaitServing(t, addr)
-	return Front{Addr: addr, CA: cert.CA}
+	return serveFront(t, cmd, Front{Addr: addr, CA: cert.CA})
 }
 
 // comma writes an address as nghttpx wants it.
@@ -58,8 +57,7 @@ func StartHAProxy(t *testing.T, host netip.Addr, backend string) Front {
 	config := fmt.Appendf(nil, haproxyConfig, addr, pem, backend)
 	const foreground = "-db"
 	cmd := exec.Command("haproxy", foreground, "-f", writeFile(t, filepath.Join(dir, "haproxy.cfg"), config))
-	StartProcess(t, cmd).WaitServing(t, addr)
-	return Front{Addr: addr, CA: cert.CA}
+	return serveFront(t, cmd, Front{Addr: addr, CA: cert.CA})
 }
 
 // StartNode starts a front on Node's own HTTP/2 server.
@@ -68,8 +66,7 @@ func StartNode(t *testing.T, host netip.Addr, backend string) Front {
 	Require(t, "node")
 	addr, cert := freeAddr(t, host), NewCertificate(t)
 	cmd := exec.Command("node", filepath.Join("node", "front.mjs"), addr, cert.Chain, cert.Key, backend)
-	StartProcess(t, cmd).WaitServing(t, addr)
-	return Front{Addr: addr, CA: cert.CA}
+	return serveFront(t, cmd, Front{Addr: addr, CA: cert.CA})
 }
 
 func readFile(t *testing.T, path string) []byte {

@@ -18,33 +18,49 @@ type carriage struct {
 	version string // of HTTP, in which the flows arrive
 }
 
-// Of every front that speaks HTTP/2 and not HTTP/3.
-var overHTTP2 = []carriage{{"h2=only", "2"}, {"h2=1", "2"}, {"h3=1", "2"}}
-
-// fronts returns the fronts with extended CONNECT.
+// fronts returns the fronts with extended CONNECT, and how the client reaches each: when it must use one
+// carrier, and when it may.
 func fronts() []frontCase {
+	var (
+		onlyHTTP2 = []carriage{{"h2=only", "2"}}
+		tryHTTP2  = []carriage{{"h2=1", "2"}, {"h3=1", "2"}}
+		only      = []carriage{{"h2=only", "2"}, {"h3=only", "3"}}
+		try       = []carriage{{"h2=1", "2"}, {"h3=1", "3"}}
+	)
 	return []frontCase{
-		{"caddy", programs.StartCaddy, []carriage{{"h2=only", "2"}, {"h2=1", "2"}, {"h3=only", "3"}, {"h3=1", "3"}}},
-		{"nghttpx", StartNghttpx, overHTTP2},
-		{"haproxy", StartHAProxy, overHTTP2},
-		{"node", StartNode, overHTTP2},
+		{"caddy", programs.StartCaddy, only, try},
+		{"nghttpx", StartNghttpx, onlyHTTP2, tryHTTP2},
+		{"haproxy", StartHAProxy, onlyHTTP2, tryHTTP2},
+		{"node", StartNode, onlyHTTP2, tryHTTP2},
 	}
 }
 
 type frontCase struct {
 	name      string
 	start     StartFront
-	carriages []carriage
+	only, try []carriage
 }
 
-// TestFrontFlows sends every kind of flow over shared connections with every front.
+// TestFrontFlows sends every kind of flow over shared connections with every front, on a carrier that the
+// client must use.
 func TestFrontFlows(t *testing.T) {
 	for _, front := range fronts() {
-		for _, carriage := range front.carriages {
+		for _, carriage := range front.only {
 			t.Run(front.name+"/"+carriage.flags, func(t *testing.T) {
 				onEveryHost(t, func(t *testing.T, host netip.Addr) {
 					testFront(t, host, front.start, carriage)
 				})
+			})
+		}
+	}
+}
+
+// TestFrontChoice lets the client choose: it has to choose the best that the front speaks.
+func TestFrontChoice(t *testing.T) {
+	for _, front := range fronts() {
+		for _, carriage := range front.try {
+			t.Run(front.name+"/"+carriage.flags, func(t *testing.T) {
+				testFront(t, Loopback[0], front.start, carriage)
 			})
 		}
 	}

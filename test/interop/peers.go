@@ -116,6 +116,17 @@ func (p *Process) WaitServing(t *testing.T, addr string) {
 	})
 }
 
+// WaitLeaving waits until the program accepts no more TCP connections at addr.
+func (p *Process) WaitLeaving(t *testing.T, addr string) {
+	t.Helper()
+	p.WaitFor(t, "leave "+addr, func(context.Context) error {
+		if !bindable(addr) {
+			return errors.New("the port is taken")
+		}
+		return nil
+	})
+}
+
 // WaitFor repeats try until it gives no error, and fails the test when the program ends or takes too long.
 func (p *Process) WaitFor(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net/netip"
+	"os/exec"
 	"testing"
 )
 
@@ -12,10 +13,29 @@ var Loopback = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAdd
 type Front struct {
 	Addr string
 	CA   string // PEM file of the CA that signed its certificate
+
+	process *Process
 }
 
 // StartFront starts a front of one kind on host, with the HTTP/1.1 server at backend behind it.
 type StartFront func(t *testing.T, host netip.Addr, backend string) Front
+
+// serveFront starts the program of a front and waits until it serves.
+func serveFront(t *testing.T, cmd *exec.Cmd, f Front) Front {
+	t.Helper()
+	f.process = StartProcess(t, cmd)
+	f.process.WaitServing(t, f.Addr)
+	return f
+}
+
+// StartAgain starts another program like that of the front, which must have left its port.
+func (f Front) StartAgain(t *testing.T) Front {
+	t.Helper()
+	before := f.process.cmd
+	cmd := exec.Command(before.Path, before.Args[1:]...)
+	cmd.Env = before.Env
+	return serveFront(t, cmd, f)
+}
 
 // Server is a whole Outline server on one host: a front, a bridge and a Shadowsocks server.
 type Server struct {
@@ -30,8 +50,8 @@ type Server struct {
 // secret is that of every server: the suite tests ciphers, not secrets.
 const secret = "interop secret"
 
-// StartServer starts Caddy in front of Debian's ss-server. It relays TCP and UDP, but ends a flow at the first
-// FIN from either side, as ss-server does.
+// StartServer starts Caddy in front of Debian's ss-server. It relays TCP and UDP, but ends a flow at the
+// first FIN from either side, as ss-server does.
 func (p Programs) StartServer(t *testing.T, host netip.Addr, cipher string) *Server {
 	t.Helper()
 	addr := StartShadowsocks(t, host, cipher)
@@ -45,7 +65,8 @@ func (p Programs) StartHalfClosingServer(t *testing.T, host netip.Addr, cipher s
 	return startServer(t, host, cipher, Backend{TCP: StartTerminator(t, host, cipher)}, p.StartCaddy)
 }
 
-// StartWholeServer starts a front before a server that ends the two halves of a flow apart and relays UDP too.
+// StartWholeServer starts a front before a server that ends the two halves of a flow apart, and relays UDP
+// too.
 func StartWholeServer(t *testing.T, host netip.Addr, cipher string, start StartFront) *Server {
 	t.Helper()
 	backend := Backend{TCP: StartTerminator(t, host, cipher), UDP: StartShadowsocks(t, host, cipher)}

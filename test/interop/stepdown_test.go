@@ -73,9 +73,8 @@ func TestStrictHTTP3LeavesTCPAlone(t *testing.T) {
 	host := Loopback[0]
 	var accepted atomic.Int64
 	addr := StartTCP(t, host, func(*net.TCPConn) { accepted.Add(1) })
-	server := &Server{
-		Front: Front{Addr: addr, CA: NewCertificate(t).CA}, Cipher: Ciphers[0], Secret: secret, Query: "h3=only",
-	}
+	front := Front{Addr: addr, CA: NewCertificate(t).CA}
+	server := &Server{Front: front, Cipher: Ciphers[0], Secret: secret, Query: "h3=only"}
 	client := programs.StartClient(t, host, server)
 	wantStrictFailure(t, client, StartWeb(t, host), "no answer over UDP")
 	if n := accepted.Load(); n != 0 {

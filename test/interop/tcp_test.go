@@ -48,8 +48,8 @@ func download(t *testing.T, web string, proxy ...string) {
 // upload is download the other way.
 func upload(t *testing.T, web string, proxy ...string) {
 	t.Helper()
-	args := append(proxy, "-sS", "--fail", "-H", "Content-Type: application/octet-stream", "--data-binary", "@-")
-	sum := MustRun(t, Bulk(), "curl", append(args, "http://"+web+"/sum")...)
+	sum := MustRun(t, Bulk(), "curl", append(proxy, "-sS", "--fail", "http://"+web+"/sum",
+		"-H", "Content-Type: application/octet-stream", "--data-binary", "@-")...)
 	if want := SHA256(Bulk()); string(sum) != want {
 		t.Errorf("curl %q: the target received a body with sum %s, want %s", proxy, sum, want)
 	}
@@ -108,6 +108,11 @@ func echoOnce(ctx context.Context, client Client, echo string, payload []byte) e
 	if err := conn.SetDeadline(time.Now().Add(commandTimeout)); err != nil {
 		return err
 	}
+	return echoRest(conn, payload)
+}
+
+// echoRest is echoOnce on a flow that is open.
+func echoRest(conn *net.TCPConn, payload []byte) error {
 	var sent sync.WaitGroup
 	var sendErr error
 	sent.Go(func() {
