@@ -40,6 +40,7 @@ func (h *h2Conn) headers(f *http2.MetaHeadersFrame) error {
 		}
 		s.ended = true
 		s.settle()
+		s.wake.Broadcast()
 		return nil
 	}
 	if h.leaving >= h2Final {

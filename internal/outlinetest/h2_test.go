@@ -187,6 +187,16 @@ func TestH2StreamEnd(t *testing.T) {
 	}
 }
 
+// Trailers end the client's half, too.
+func TestH2Trailers(t *testing.T) {
+	s := startH2(t, outlinetest.Mux{})
+	c := greeted(t, s)
+	c.open(1)
+	c.headers(1, true, [][2]string{{"a", "trailer"}})
+	wait(t, s, idle)
+	blameless(t, s)
+}
+
 // The dynamic table of HPACK works both ways: what was sent before takes few bytes.
 func TestH2Compression(t *testing.T) {
 	s := startH2(t, outlinetest.Mux{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -209,11 +210,11 @@ func TestMuxRefuse(t *testing.T) {
 
 // A connection that is told to go away keeps its streams, takes no new ones, and ends after the last.
 func TestMuxGoAway(t *testing.T) {
+	const size = 3 << 20
 	eachCarrier(t, outlinetest.Config{}, func(t *testing.T, s *outlinetest.Server, open opener) {
-		echo := run(t)(outlinetest.StartEcho(""))
+		sink := run(t)(outlinetest.StartSink("", size))
 		c := mustDialOver(t, s, open, s.StreamURL())
-		c.open(echo.Addr(), "before")
-		c.readN(len("before"))
+		c.open(sink.Addr(), "")
 		set(t, s, outlinetest.Fault{Mux: outlinetest.Mux{GoAwayEvery: time.Millisecond}})
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -227,14 +228,20 @@ func TestMuxGoAway(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal("new streams are opened after GOAWAY")
 		}
-		c.open(echo.Addr(), "after") // the address is data here
+		data, _ := io.ReadAll(outlinetest.Pattern(size))
+		if err := c.write(data); err != nil {
+			t.Fatal(err)
+		}
 		c.closeWrite()
-		if _, err := c.readAll(); err != nil {
-			t.Errorf("end = %v, want a clean one", err)
+		if got, err := c.readAll(); err != nil || hexSum(got) != outlinetest.PatternSHA256(size) {
+			t.Errorf("answer = %d bytes, %v, want the pattern of %d", len(got), err, size)
+		}
+		if up := upload(t, sink); up.Err != nil || up.SHA256 != outlinetest.PatternSHA256(size) {
+			t.Errorf("upload = %+v, want the pattern of %d", up, size)
 		}
 		_ = c.ws.Close()
-		wait(t, s, func(st outlinetest.Stats) bool { return st.Live == 0 })
-		if s.Stats().Accepted == 1 {
+		wait(t, s, idle)
+		if serves(t, s) == outlinetest.HTTP2 {
 			wait(t, s, func(st outlinetest.Stats) bool { return st.Open == 0 })
 		}
 	})
