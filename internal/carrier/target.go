@@ -3,6 +3,7 @@ package carrier
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -88,6 +89,8 @@ func checkAddress(u *url.URL) error {
 		return errors.New("URL without a host")
 	case strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
 		return errors.New("URL with an IPv6 address: it goes into brackets")
+	case !isHost(u.Hostname()) || strings.HasSuffix(u.Host, ":"):
+		return errors.New("URL whose host is no host name (an international one has a form that starts with xn--)")
 	case u.User != nil:
 		return errors.New("URL with a user name or password: an Outline server takes none")
 	case strings.Contains(u.RawQuery, " "):
@@ -99,6 +102,17 @@ func checkAddress(u *url.URL) error {
 		}
 	}
 	return nil
+}
+
+// isHost reports whether host is an IP address, or can be a name in DNS.
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return !strings.ContainsFunc(host, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
+	})
 }
 
 // withoutURL strips the URL, and with it the secret path, from what package url says.
