@@ -90,7 +90,7 @@ func checkAddress(u *url.URL) error {
 	case strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
 		return errors.New("URL with an IPv6 address: it goes into brackets")
 	case !isHost(u.Hostname()) || strings.HasSuffix(u.Host, ":"):
-		return errors.New("URL whose host is no host name (an international one has a form that starts with xn--)")
+		return errors.New("URL whose host is no host name: write an international one in its xn-- form")
 	case u.User != nil:
 		return errors.New("URL with a user name or password: an Outline server takes none")
 	case strings.Contains(u.RawQuery, " "):
