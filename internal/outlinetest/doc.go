@@ -22,8 +22,8 @@
 //
 // Outline's server speaks HTTP/1.1 alone, and so does this one unless [Config.Protocols] says more: HTTP/2
 // (RFC 8441) on the same TCP port, HTTP/3 (RFC 9220) on the UDP port of the same number. There the WebSocket
-// of every stream is what it is over HTTP/1.1, with the same faults and stats, and the server is patient where
-// fronts are not: END_STREAM or a FIN from the client is no end of the answer. Its own half ends with
+// of every stream is what it is over HTTP/1.1, with the same faults and stats, and the server is patient
+// where fronts are not: END_STREAM or a FIN from the client is no end of the answer. Its own half ends with
 // END_STREAM, and with RST_STREAM(NO_ERROR) after it if the client's is open, as Go's server does it. One
 // thing differs: in HTTP/3 a packet message is read whole, because a QUIC packet cannot hold a large one and
 // the rest would be lost by chance. What clients do against HTTP/2 is in [MuxStats].
