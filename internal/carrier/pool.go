@@ -37,8 +37,8 @@ var (
 	ErrFull = errors.New("server takes no more streams on this connection")
 	// errAllFull is what a flow meets when more sessions would be too many.
 	errAllFull = errors.New("every connection with the server is full")
-	// errAway is what a flow meets when every session that was opened for it went away at once.
-	errAway = errors.New("server ends new sessions at once")
+	// errAway is what a flow meets when no session that was opened for it took a stream.
+	errAway = errors.New("server ends new sessions at once, or takes no streams on them")
 )
 
 // Load is how busy a session is.
@@ -130,8 +130,8 @@ func (p *Pool) session(ctx context.Context, tried []Session) (Session, error) {
 		if d.err != nil {
 			return nil, d.err
 		}
-		if !d.session.Usable() {
-			away++
+		if l := d.session.Load(); !d.session.Usable() || l.Streams == 0 && !l.Room {
+			away++ // it went away at once, or takes no streams at all
 		}
 	}
 	return nil, errAway

@@ -309,6 +309,21 @@ type retry struct{}
 func (*retry) Error() string        { return "refused" }
 func (*retry) Is(target error) bool { return target == ErrRetry }
 
+// TestPoolGivesUpOnServerWithoutStreams: MAX_CONCURRENT_STREAMS 0 must not cost a connection after another.
+func TestPoolGivesUpOnServerWithoutStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{room: 0}
+		p := &Pool{Dial: f.dial}
+		defer p.Close()
+		if _, err := p.Open(t.Context(), nil, nil); !errors.Is(err, errAway) {
+			t.Errorf("Open() = %v, want %v", err, errAway)
+		}
+		if got := f.dials.Load(); got != maxAttempts {
+			t.Errorf("dials = %d, want %d", got, maxAttempts)
+		}
+	})
+}
+
 func TestPoolGivesUpRetrying(t *testing.T) {
 	f := &fakeServer{room: 100}
 	inPool(t, f, func(t *testing.T, p *Pool) {
