@@ -7,8 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // everyCarrier is what a URL's flags may be, with the protocol that must serve them.
@@ -123,6 +125,30 @@ func TestConnectionKilledUnderFlows(t *testing.T) {
 				}
 			}
 			ask(t, connect(t, c, echo.Addr()), "afterwards")
+		})
+	}
+}
+
+// TestForgottenConnection has a network forget the connection that flows share, without a word. The next flow
+// must not wait until that is found dead.
+func TestForgottenConnection(t *testing.T) {
+	for _, flag := range []string{"h2=only", "h3=only"} {
+		t.Run(flag, func(t *testing.T) {
+			s, c := startCarriers(t, flag)
+			target, err := outlinetest.StartEcho("")
+			echo := startTarget(t, target, err)
+			frozen := connect(t, c, echo.Addr())
+			defer transport.Abort(frozen) // so that nothing waits for an answer to its end
+			ask(t, frozen, "before")
+			s.FreezeAll()
+			began := time.Now()
+			ask(t, connect(t, c, echo.Addr()), "after")
+			// A second or two of doubt and a handshake; a connection is given up for dead after ten.
+			took := time.Since(began)
+			t.Logf("the next flow took %v", took)
+			if took > 6*time.Second {
+				t.Error("that is too long")
+			}
 		})
 	}
 }

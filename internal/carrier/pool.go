@@ -3,6 +3,7 @@ package carrier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,6 +34,8 @@ var (
 	// ErrRetry says that the server did nothing with a stream, so that it may be opened again on another
 	// session.
 	ErrRetry = errors.New("server did nothing with the stream")
+	// errSilent is why a stream is opened elsewhere.
+	errSilent = fmt.Errorf("connection with the server is silent: %w", ErrRetry)
 	// ErrFull says that the server takes no more streams on a session. Nothing was sent to it.
 	ErrFull = errors.New("server takes no more streams on this connection")
 	// errAllFull is what a flow meets when more sessions would be too many.
@@ -40,6 +43,9 @@ var (
 	// errAway is what a flow meets when no session that was opened for it took a stream.
 	errAway = errors.New("server ends new sessions at once, or takes no streams on them")
 )
+
+// SuspectAfter is the silence by which a session is Suspect.
+const SuspectAfter = time.Second
 
 // Load is how busy a session is.
 type Load struct {
@@ -59,6 +65,9 @@ type Session interface {
 	Usable() bool
 	// Ended reports whether the session is over.
 	Ended() bool
+	// Suspect reports whether the session has given no sign of life for SuspectAfter although it was asked
+	// for one: a new stream is better opened elsewhere until it does.
+	Suspect() bool
 	// IdleSince is when the last stream ended; zero while there is one.
 	IdleSince() time.Time
 	// Close ends the session with all its streams and waits for what it runs.
@@ -104,13 +113,50 @@ func (p *Pool) Open(ctx context.Context, u *url.URL, header http.Header) (transp
 		if err != nil {
 			return nil, err
 		}
-		conn, err := session.Open(ctx, u, header)
+		conn, err := p.openOn(ctx, session, u, header)
 		switch {
 		case errors.Is(err, ErrFull): // another flow was faster; that is not the session's fault
 		case errors.Is(err, ErrRetry) && len(tried)+1 < maxAttempts:
 			tried = append(tried, session)
 		default:
 			return conn, err
+		}
+	}
+}
+
+// openOn opens a stream on one session, and gives that up with ErrRetry when the session turns out to be
+// silent: a connection that a network forgot takes much longer to be found dead than another one takes to
+// open.
+func (p *Pool) openOn(
+	ctx context.Context, s Session, u *url.URL, h http.Header,
+) (transport.StreamConn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var looking sync.WaitGroup
+	over := make(chan struct{})
+	looking.Go(func() {
+		if turnsSuspect(s, over) {
+			cancel(errSilent)
+		}
+	})
+	conn, err := s.Open(ctx, u, h)
+	close(over)
+	looking.Wait()
+	return conn, err
+}
+
+// turnsSuspect looks at a session until that is suspect, or over is closed.
+func turnsSuspect(s Session, over <-chan struct{}) bool {
+	ticker := time.NewTicker(SuspectAfter)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-over:
+			return false
+		case <-ticker.C:
+			if s.Suspect() {
+				return true
+			}
 		}
 	}
 }
@@ -168,7 +214,7 @@ func (p *Pool) least(tried []Session) (best Session, load, usable int) {
 		if l.Busy {
 			l.Streams += orDefault(p.Streams, defaultStreams)
 		}
-		if l.Room && (best == nil || l.Streams < load) && !slices.Contains(tried, s) {
+		if l.Room && !s.Suspect() && (best == nil || l.Streams < load) && !slices.Contains(tried, s) {
 			best, load = s, l.Streams
 		}
 	}

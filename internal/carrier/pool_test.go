@@ -35,6 +35,8 @@ type fakeSession struct {
 	room    int
 	streams int
 	busy    bool
+	silent  bool  // Open never ends, and Suspect says why
+	asked   bool  // Open was called while silent
 	away    bool  // takes no more streams
 	ended   bool  // or closed
 	refuse  error // what Open returns
@@ -73,8 +75,20 @@ func (s *fakeSession) set(change func(s *fakeSession)) {
 	change(s)
 }
 
-func (s *fakeSession) Open(context.Context, *url.URL, http.Header) (transport.StreamConn, error) {
+func (s *fakeSession) Suspect() bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent && s.asked
+}
+
+func (s *fakeSession) Open(ctx context.Context, _ *url.URL, _ http.Header) (transport.StreamConn, error) {
+	s.mu.Lock()
+	if s.silent {
+		s.asked = true
+		s.mu.Unlock()
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
 	defer s.mu.Unlock()
 	switch {
 	case s.refuse != nil:
@@ -308,6 +322,26 @@ type retry struct{}
 
 func (*retry) Error() string        { return "refused" }
 func (*retry) Is(target error) bool { return target == ErrRetry }
+
+// TestPoolLeavesASilentSession: what a network forgot costs a flow a second, and the next one nothing.
+func TestPoolLeavesASilentSession(t *testing.T) {
+	f := &fakeServer{room: 100}
+	inPool(t, f, func(t *testing.T, p *Pool) {
+		if _, err := p.Open(t.Context(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.sessions[0].set(func(s *fakeSession) { s.silent = true })
+		for _, want := range []time.Duration{SuspectAfter + dialTime, 0} {
+			start := time.Now()
+			if _, err := p.Open(t.Context(), nil, nil); err != nil {
+				t.Errorf("Open() = %v, want nil", err)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("Open() took %v, want %v", took, want)
+			}
+		}
+	})
+}
 
 // TestPoolGivesUpOnServerWithoutStreams: MAX_CONCURRENT_STREAMS 0 must not cost a connection after another.
 func TestPoolGivesUpOnServerWithoutStreams(t *testing.T) {

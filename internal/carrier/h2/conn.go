@@ -55,6 +55,7 @@ type Conn struct {
 	rtt      time.Duration
 	pings    uint64    // sent so far
 	pingSent time.Time // when the last one was; zero once it is answered
+	asked    time.Time // when the last stream was opened
 	heard    time.Time // when the last bytes came
 	meter    meter
 	idle     time.Time     // since when there are no streams

@@ -3,6 +3,8 @@ package h2
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 )
 
 const (
@@ -72,6 +74,22 @@ func (c *Conn) pingIfSilentLocked(now time.Time) error {
 		return nil
 	}
 	return c.pingLocked(now)
+}
+
+// Suspect implements carrier.Session. A ping tells a silent connection from a server that takes its time with
+// the answer to a stream.
+func (c *Conn) Suspect() bool {
+	c.mu.Lock()
+	now := time.Now()
+	silent := c.err == nil && c.asked.After(c.heard) && now.Sub(c.asked) >= carrier.SuspectAfter
+	if !silent || c.pingSent.After(c.heard) {
+		defer c.mu.Unlock()
+		return silent && now.Sub(c.pingSent) >= carrier.SuspectAfter
+	}
+	err := c.pingLocked(now)
+	c.mu.Unlock()
+	c.fail(err)
+	return false
 }
 
 // pingLocked sends a ping. The caller holds mu.

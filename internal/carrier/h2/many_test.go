@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -102,6 +103,7 @@ func TestChurn(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	settle(t, c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n, left := len(c.starved), c.budget.left.Load(); n != 0 || left != 1<<30 {
@@ -114,6 +116,26 @@ func TestChurn(t *testing.T) {
 	}
 	if c.err != nil || c.recvLeft+c.recvOwed != connWindow {
 		t.Errorf("connection ended for %v, window %d and %d owed", c.err, c.recvLeft, c.recvOwed)
+	}
+}
+
+// settle waits until the reading goroutine is done with the frame in which it found a stream closed.
+func settle(t *testing.T, c *Conn) {
+	t.Helper()
+	filling := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, s := range c.streams {
+			if len(s.inbox.blocks) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	for deadline := time.Now().Add(patience); filling(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("closed streams keep their buffers")
+		}
 	}
 }
 

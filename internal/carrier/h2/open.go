@@ -75,7 +75,8 @@ func (c *Conn) newStream() (s *Stream, extra int64, err error) {
 	case int64(len(c.streams)) >= int64(c.peer.maxStreams):
 		return nil, 0, carrier.ErrFull
 	}
-	if err := c.pingIfSilentLocked(time.Now()); err != nil {
+	c.asked = time.Now()
+	if err := c.pingIfSilentLocked(c.asked); err != nil {
 		return nil, 0, &retryError{err}
 	}
 	s = &Stream{

@@ -43,6 +43,8 @@ type Conn struct {
 	full     time.Time // until when there is no room
 	idle     time.Time // since when there are no streams
 	moved    volume
+	asked    time.Time // when a stream was opened first since the last packet came
+	askedAt  uint64    // packets that had come by then
 }
 
 // newConn starts HTTP/3 on a connection, which it owns.
@@ -119,6 +121,24 @@ func (c *Conn) watch(every time.Duration) {
 			}
 		}
 	}
+}
+
+// ask notes that a stream is opened, which the server's host acknowledges whatever its application does.
+func (c *Conn) ask(now time.Time) {
+	packets := c.link.conn.ConnectionStats().PacketsReceived
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked.IsZero() || c.askedAt != packets {
+		c.asked, c.askedAt = now, packets
+	}
+}
+
+// Suspect implements carrier.Session.
+func (c *Conn) Suspect() bool {
+	packets := c.link.conn.ConnectionStats().PacketsReceived
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.asked.IsZero() && c.askedAt == packets && time.Since(c.asked) >= carrier.SuspectAfter
 }
 
 // silence counts looks at a connection that find nothing new.

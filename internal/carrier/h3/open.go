@@ -28,6 +28,7 @@ const (
 // Open implements carrier.Session: an extended CONNECT (RFC 9220), and the wait for its response.
 func (c *Conn) Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error) {
 	c.count(1)
+	c.ask(time.Now())
 	raw, err := c.openStream(ctx)
 	if err != nil {
 		c.count(-1)

@@ -1,0 +1,72 @@
+package h2
+
+import (
+	"testing"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport/transporttest"
+)
+
+// since sets when a stream was opened, something was heard and a ping was sent, in seconds before now; 0 is
+// never.
+func since(c *Conn, asked, heard, ping float64) {
+	before := func(seconds float64) time.Time {
+		if seconds == 0 {
+			return time.Time{}
+		}
+		return time.Now().Add(-time.Duration(seconds * float64(time.Second)))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked, c.heard, c.pingSent = before(asked), before(heard), before(ping)
+}
+
+func TestSuspect(t *testing.T) {
+	for _, tt := range []struct {
+		name               string
+		asked, heard, ping float64
+		want               bool
+	}{
+		{"nothing was asked", 0, 30, 0, false},
+		{"just asked", 0.1, 30, 0, false},
+		{"heard since", 5, 4, 0, false},
+		{"silent, but no ping is out", 3, 4, 0, false},
+		{"ping is young", 3, 4, 0.5, false},
+		{"ping unanswered", 3, 4, 2, true},
+		{"heard since the ping", 3, 1, 2, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := transporttest.Pipe()
+			c := NewConn(a, Options{})
+			defer c.Close()
+			defer b.Close()
+			since(c, tt.asked, tt.heard, tt.ping)
+			if got := c.Suspect(); got != tt.want {
+				t.Errorf("Suspect() = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestSlowServerIsNotSuspect: a ping tells it from a silent connection.
+func TestSlowServerIsNotSuspect(t *testing.T) {
+	c, _ := startServer(t)
+	since(c, 3, 4, 0)
+	if c.Suspect() {
+		t.Error("Suspect() = true before a ping was out")
+	}
+	for deadline := time.Now().Add(patience); ; {
+		c.mu.Lock()
+		answered := c.pingSent.IsZero()
+		c.mu.Unlock()
+		if answered {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no ping was sent, or none answered")
+		}
+	}
+	if c.Suspect() {
+		t.Error("Suspect() = true although the server answered")
+	}
+}
