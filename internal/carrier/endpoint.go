@@ -101,14 +101,6 @@ func (e *Endpoint) modes() []Mode {
 	return modes
 }
 
-// Mode returns the best mode that this build has, or ErrUnavailable.
-func (e *Endpoint) Mode() (Mode, error) {
-	if modes := e.modes(); len(modes) > 0 {
-		return modes[0], nil
-	}
-	return 0, &Error{Mode: e.Target.Modes[0], Stage: StageConnect, Err: ErrUnavailable}
-}
-
 // Close ends the attempts, those of dials included, and waits for them. What is open stays open.
 func (e *Endpoint) Close() error {
 	e.once.Do(e.fill)

@@ -331,14 +331,8 @@ func TestStrictMode(t *testing.T) {
 func TestModesOfThisBuild(t *testing.T) {
 	onCourse(t, allModes, func(t *testing.T, c *course) {
 		delete(c.Dialers, H3)
-		if mode, err := c.Mode(); mode != H2 || err != nil {
-			t.Errorf("Mode() = %v, %v, want h2, nil", mode, err)
-		}
 		c.connect(H2, 10*ms)
 		clear(c.Dialers)
-		if _, err := c.Mode(); !errors.Is(err, ErrUnavailable) {
-			t.Errorf("Mode() = %v, want %v", err, ErrUnavailable)
-		}
 		if _, err := c.ConnectStream(t.Context()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("ConnectStream() = %v, want %v", err, ErrUnavailable)
 		}
