@@ -53,6 +53,7 @@ type Conn struct {
 	recvLeft int64     // what the server may still send
 	recvOwed int64     // arrived and not credited yet
 	rtt      time.Duration
+	measured time.Time // when rtt was, or was to be
 	pings    uint64    // sent so far
 	pingSent time.Time // when the last one was; zero once it is answered
 	asked    time.Time // when the last stream was opened

@@ -14,6 +14,8 @@ const (
 	pongLimit = 5 * time.Second
 	// idlePingAfter is pingAfter of a connection without streams: often enough for every proxy in between.
 	idlePingAfter = 30 * time.Second
+	// measureAfter is how old a measurement of the round trip may be while windows depend on it.
+	measureAfter = time.Second
 	// stallLimit is how long the server may take nothing of a frame, whatever it sends meanwhile.
 	stallLimit = time.Minute
 )
@@ -101,6 +103,17 @@ func (c *Conn) pingLocked(now time.Time) error {
 	return c.out.queue(func(b []byte) []byte { return appendPing(b, 0, data) })
 }
 
+// measureLocked has the round trip measured again when that was long ago: a path that became longer needs
+// larger windows. The caller holds mu, and ends the connection if it fails.
+func (c *Conn) measureLocked() error {
+	now := time.Now()
+	if now.Sub(c.measured) < measureAfter || !c.pingSent.IsZero() {
+		return nil
+	}
+	c.measured = now // also when the answer is lost
+	return c.pingLocked(now)
+}
+
 // pong takes the answer to our last ping as a measurement of the round trip.
 func (c *Conn) pong(data [8]byte) {
 	c.mu.Lock()
@@ -108,11 +121,12 @@ func (c *Conn) pong(data [8]byte) {
 	if c.pingSent.IsZero() || binary.BigEndian.Uint64(data[:]) != c.pings {
 		return
 	}
-	sample := time.Since(c.pingSent)
-	c.pingSent = time.Time{}
+	now := time.Now()
+	sample := now.Sub(c.pingSent)
+	c.pingSent, c.measured = time.Time{}, now
 	if c.rtt == 0 || sample < c.rtt {
 		c.rtt = sample
 		return
 	}
-	c.rtt += (sample - c.rtt) / 8
+	c.rtt += (sample - c.rtt) / 4
 }

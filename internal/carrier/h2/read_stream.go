@@ -248,6 +248,12 @@ func (c *Conn) consumedLocked(s *Stream, n int64) error {
 	if credit == 0 {
 		return nil
 	}
+	if err := c.measureLocked(); err != nil {
+		return err
+	}
+	if c.debug {
+		c.log.Debug("h2 window", "stream", s.id, "size", s.recv.size, "rtt", c.rtt)
+	}
 	id := s.id
 	return c.out.queue(func(b []byte) []byte { return appendWindowUpdate(b, id, credit) })
 }

@@ -112,37 +112,81 @@ func line(from, to *transporttest.PipeConn, takes time.Duration) {
 // A download over a path of 100 ms is as fast as the window that it has grown to.
 func TestDownloadOnALongPath(t *testing.T) {
 	const rtt = 100 * ms
-	synctest.Test(t, func(t *testing.T) {
-		a, b := delayed(t, rtt/2)
-		c, server := startServerOn(t, a, b)
-		const size = 8 << 20
-		c.budget = NewBudget(size - baseWindow)
-		s, peer := openPair(t, c, server)
-		var sending sync.WaitGroup
-		sending.Go(func() { _, _ = io.Copy(peer, endless{}) })
-		rate := func(trips int) int64 {
-			start, n := time.Now(), int64(0)
-			for buf := make([]byte, 64<<10); time.Since(start) < time.Duration(trips)*rtt; {
-				m, err := s.Read(buf)
-				if err != nil {
-					t.Error(err)
-					return 0
+	for name, window := range map[string]int64{ // MB/s at this round trip
+		"40":  4 << 20,
+		"80":  8 << 20,
+		"300": maxStreamWindow,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := delayed(t, rtt/2)
+				c, server := startServerOn(t, a, b)
+				c.budget = NewBudget(window - baseWindow)
+				s, peer := openPair(t, c, server)
+				var sending sync.WaitGroup
+				sending.Go(func() { _, _ = io.Copy(peer, endless{}) })
+				readFor(t, s, 8*rtt)
+				got := readFor(t, s, 5*rtt) / 5
+				if got < window*3/4 || got > window*5/4 {
+					t.Errorf("bytes per round trip = %d, want about %d", got, window)
 				}
-				n += int64(m)
+				t.Logf("%d MB/s", got*int64(time.Second/rtt)/1e6)
+				_ = s.Abort()
+				if left := c.budget.left.Load(); left != window-baseWindow {
+					t.Errorf("budget after the stream = %d, want %d", left, window-baseWindow)
+				}
+				sending.Wait()
+			})
+		})
+	}
+}
+
+// readFor reads for some time and returns how much came.
+func readFor(t *testing.T, s *Stream, takes time.Duration) (n int64) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for start := time.Now(); time.Since(start) < takes; {
+		m, err := s.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += int64(m)
+	}
+	return n
+}
+
+// Under load no silence makes us ping, and the path may have become longer.
+func TestRoundTripIsMeasuredUnderLoad(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		p.take()
+		chunk := make([]byte, firstWindow/updateParts)
+		load := func() {
+			for sent := 0; sent < len(chunk); sent += 16 << 10 {
+				p.data(s, string(chunk[:16<<10]))
 			}
-			return n / int64(trips)
+			if _, err := io.ReadFull(s, chunk); err != nil {
+				t.Fatal(err)
+			}
 		}
-		rate(6)
-		got := rate(5)
-		if got < size*3/4 || got > size*5/4 {
-			t.Errorf("bytes per round trip = %d, want about %d", got, size)
+		const longer = 200 * ms
+		for range 20 {
+			time.Sleep(measureAfter)
+			load()
+			ping := p.takeOne(http2.FramePing)
+			time.Sleep(longer)
+			load() // which has no ping under way twice
+			p.do(p.fr.WritePing(true, [8]byte(ping.payload)))
+			load() // nor one right after it
+			if got := p.takeKind(http2.FramePing); len(got) > 0 {
+				t.Fatalf("client sent %v", got)
+			}
 		}
-		t.Logf("%d MB/s", got*int64(time.Second/rtt)/1e6)
-		_ = s.Abort()
-		if left := c.budget.left.Load(); left != size-baseWindow {
-			t.Errorf("budget after the stream = %d, want %d", left, size-baseWindow)
+		p.c.mu.Lock()
+		defer p.c.mu.Unlock()
+		if p.c.rtt < longer*9/10 || p.c.rtt > longer {
+			t.Errorf("round trip = %v, want about %v", p.c.rtt, longer)
 		}
-		sending.Wait()
 	})
 }
 
