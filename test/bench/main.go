@@ -2,6 +2,10 @@
 // other processes: CPU seconds per gigabyte each way, and memory per idle flow. It prints one table.
 //
 //	go run ./test/bench [-size 1024] [-flows 1000]
+//	go run ./test/bench -rtt 100ms [-size 1024]
+//
+// With a round trip time it measures what a long path makes of the carriers instead: round trips to the first byte
+// of an answer, and rates.
 //
 // Compare figures of one run with each other only: machines are noisy.
 package main
@@ -24,22 +28,34 @@ var (
 
 func main() {
 	serve := flag.String("serve", "", "internal: be the server, with this `cipher`")
+	path := flag.String("path", "", "internal: be the path to this `address`")
+	rtt := flag.Duration("rtt", 0, "round trip `time` of a long path to measure")
 	size := flag.Int64("size", 1024, "`MiB` to transfer each way")
 	flows := flag.Int("flows", 1000, "idle `flows` to hold")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, *size<<20, *flows, *serve)
+	var err error
+	switch {
+	case *serve != "":
+		err = beServer(ctx, *serve)
+	case *path != "":
+		err = bePath(ctx, *path, *rtt/2)
+	case *rtt > 0:
+		err = withBinary(ctx, func(b built) error { return compareFar(ctx, b, *size<<20, *rtt) })
+	default:
+		err = withBinary(ctx, func(b built) error { return compare(ctx, b, *size<<20, *flows) })
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, size int64, flows int, cipher string) error {
-	if cipher != "" {
-		return beServer(ctx, cipher)
-	}
+// built is the program under test, and a folder for its files.
+type built struct{ binary, folder string }
+
+func withBinary(ctx context.Context, do func(built) error) error {
 	folder, err := os.MkdirTemp("", "outline-bench-")
 	if err != nil {
 		return err
@@ -49,6 +65,11 @@ func run(ctx context.Context, size int64, flows int, cipher string) error {
 	if err != nil {
 		return err
 	}
+	return do(built{binary, folder})
+}
+
+// compare prints what each carrier costs with each cipher.
+func compare(ctx context.Context, b built, size int64, flows int) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "carrier\tcipher\tup CPU s/GB\tMB/s\tdown CPU s/GB\tMB/s\t"+
 		"KiB per idle flow\tidle RSS MiB\t")
@@ -56,7 +77,7 @@ func run(ctx context.Context, size int64, flows int, cipher string) error {
 		for _, c := range carriers {
 			fmt.Fprintf(os.Stderr, "%s over %s ...\n", cipher, c.name)
 			l := load{cipher: cipher, flag: c.flag, size: size, flows: flows}
-			r, err := measure(ctx, binary, folder, l)
+			r, err := measure(ctx, b, l)
 			if err != nil {
 				return fmt.Errorf("%s over %s: %w", cipher, c.name, err)
 			}

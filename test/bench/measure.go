@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +29,7 @@ type load struct {
 	flag   string // of the URL, for the carrier
 	size   int64  // bytes each way
 	flows  int    // held idle
+	rtt    time.Duration
 }
 
 // transfer is the cost of moving bytes one way.
@@ -52,41 +54,73 @@ func build(ctx context.Context, folder string) (string, error) {
 	return binary, nil
 }
 
-// measure runs a server and the program in front of it through one load.
-func measure(ctx context.Context, binary, folder string, l load) (r result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// rig is a server and the program in front of it.
+type rig struct {
+	places
+	meter
+	children []*process
+}
+
+func (r *rig) stop() {
+	for i := len(r.children) - 1; i >= 0; i-- {
+		r.children[i].stop()
+	}
+}
+
+// child starts one more process, and decodes its first line.
+func (r *rig) child(ctx context.Context, first any, name string, args ...string) (*process, error) {
+	p, err := start(ctx, name, args...)
+	if err != nil {
+		return nil, err
+	}
+	r.children = append(r.children, p)
+	return p, json.Unmarshal(p.first, first)
+}
+
+// set starts a rig whose server is a round trip time away. The caller stops it, after an error too.
+func set(ctx context.Context, b built, l load) (r *rig, err error) {
+	r = new(rig)
 	self, err := os.Executable()
 	if err != nil {
 		return r, err
 	}
-	server, err := start(ctx, self, "-serve", l.cipher)
+	if _, err := r.child(ctx, &r.places, self, "-serve", l.cipher); err != nil {
+		return r, err
+	}
+	u, err := url.Parse(r.Stream + l.flag)
 	if err != nil {
 		return r, err
 	}
-	defer server.stop()
-	var p places
-	if err := json.Unmarshal(server.first, &p); err != nil {
-		return r, err
+	if l.rtt > 0 {
+		if _, err := r.child(ctx, &u.Host, self, "-path", u.Host, "-rtt", l.rtt.String()); err != nil {
+			return r, err
+		}
 	}
-	config := filepath.Join(folder, "config.yaml")
+	config := filepath.Join(b.folder, "config.yaml")
 	text := fmt.Sprintf("listen: {socks5: '127.0.0.1:0'}\nlog: {format: json}\nupstreams:\n"+
-		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n",
-		p.Stream+l.flag, l.cipher, secret, p.CA)
+		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", u, l.cipher, secret, r.CA)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return r, err
 	}
-	client, err := start(ctx, binary, "-c", config)
+	var line struct{ Addr string }
+	client, err := r.child(ctx, &line, b.binary, "-c", config)
 	if err != nil {
 		return r, err
 	}
-	defer client.stop()
-	var line struct{ Addr string }
-	if err := json.Unmarshal(client.first, &line); err != nil {
-		return r, err
+	r.meter = meter{pid: client.cmd.Process.Pid, proxy: line.Addr}
+	return r, nil
+}
+
+// measure runs a rig through one load.
+func measure(ctx context.Context, b built, l load) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, err := set(ctx, b, l)
+	defer r.stop()
+	if err != nil {
+		return result{}, err
 	}
-	m := meter{pid: client.cmd.Process.Pid, proxy: line.Addr}
-	return m.run(p, l)
+	return r.run(r.places, l)
 }
 
 // process is a child with the first line that it printed.

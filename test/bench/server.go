@@ -9,6 +9,9 @@ import (
 
 const secret = "bench"
 
+// serverWindow is how much a client may have in flight on HTTP/2 and HTTP/3.
+const serverWindow = 32 << 20
+
 // endless is more than any run reads.
 const endless = 1 << 40
 
@@ -27,6 +30,11 @@ func beServer(ctx context.Context, cipher string) error {
 		return err
 	}
 	defer s.Close()
+	// What limits an upload shall not be the server.
+	wide := outlinetest.Fault{Mux: outlinetest.Mux{Window: serverWindow, ConnWindow: serverWindow}}
+	if err := s.SetFault(wide); err != nil {
+		return err
+	}
 	source, err := outlinetest.StartGreeter("", endless)
 	if err != nil {
 		return err
