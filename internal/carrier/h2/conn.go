@@ -56,7 +56,7 @@ type Conn struct {
 	measured time.Time // when rtt was, or was to be
 	pings    uint64    // sent so far
 	pingSent time.Time // when the last one was; zero once it is answered
-	asked    time.Time // when the last stream was opened
+	asked    time.Time // when a stream was opened first since the last bytes came
 	heard    time.Time // when the last bytes came
 	meter    meter
 	idle     time.Time     // since when there are no streams

@@ -78,6 +78,16 @@ func (c *Conn) pingIfSilentLocked(now time.Time) error {
 	return c.pingLocked(now)
 }
 
+// ask notes that a stream is opened. The first one that nothing has come after counts: one after another must
+// not make a dead connection look young, nor one that waits for its turn behind an upload that went nowhere.
+func (c *Conn) ask(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.asked.After(c.heard) {
+		c.asked = now
+	}
+}
+
 // Suspect implements carrier.Session. A ping tells a silent connection from a server that takes its time with
 // the answer to a stream.
 func (c *Conn) Suspect() bool {

@@ -16,6 +16,7 @@ import (
 // Open opens a stream with an extended CONNECT for a WebSocket (RFC 8441, section 5) and waits for the
 // response. It implements carrier.Session. Ready must have returned nil.
 func (c *Conn) Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error) {
+	c.ask(time.Now())
 	s, err := c.request(ctx, u, header)
 	if err != nil {
 		return nil, err
@@ -75,8 +76,7 @@ func (c *Conn) newStream() (s *Stream, extra int64, err error) {
 	case int64(len(c.streams)) >= int64(c.peer.maxStreams):
 		return nil, 0, carrier.ErrFull
 	}
-	c.asked = time.Now()
-	if err := c.pingIfSilentLocked(c.asked); err != nil {
+	if err := c.pingIfSilentLocked(time.Now()); err != nil {
 		return nil, 0, &retryError{err}
 	}
 	s = &Stream{

@@ -1,9 +1,11 @@
 package h2
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport/transporttest"
 )
 
@@ -69,4 +71,46 @@ func TestSlowServerIsNotSuspect(t *testing.T) {
 	if c.Suspect() {
 		t.Error("Suspect() = true although the server answered")
 	}
+}
+
+// TestManyFlowsDoNotHideADeadConnection: each of them asks anew, and the first question counts.
+func TestManyFlowsDoNotHideADeadConnection(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		time.Sleep(2 * pingAfter)
+		start := time.Now()
+		for !p.c.Suspect() {
+			if time.Since(start) > 3*carrier.SuspectAfter {
+				t.Fatal("Suspect() = false after 3s")
+			}
+			p.start(t.Context(), nil)
+			time.Sleep(carrier.SuspectAfter / 4)
+		}
+	})
+}
+
+// TestFlowThatWaitsForItsTurn: an upload that went nowhere holds up the question too, which makes it no
+// younger.
+func TestFlowThatWaitsForItsTurn(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		p.do(p.fr.WriteWindowUpdate(0, 1<<20))
+		p.stopReading()
+		time.Sleep(time.Second)
+		wrote := s.beginWrite(600 << 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		o := p.start(ctx, nil)
+		time.Sleep(carrier.SuspectAfter)
+		if p.c.Suspect() {
+			t.Error("Suspect() = true before there was a ping")
+		}
+		time.Sleep(carrier.SuspectAfter)
+		if !p.c.Suspect() {
+			t.Error("Suspect() = false, want true")
+		}
+		cancel()
+		<-o.done
+		p.startReading()
+		_ = s.Abort()
+		<-wrote
+	}, initialWindow(1<<20))
 }
