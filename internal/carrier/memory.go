@@ -18,10 +18,14 @@ type Memory struct {
 	failed [H3 + 1]failure
 }
 
-// failure is what is known of a mode that does not work.
+// failure is what is known of a mode that does not work, or is late:
+//
+//	works --late--> late --in the end--> failed --a success--> works
+//	works --a failure while another mode worked--> failed
+//	late --a success--> works
 type failure struct {
 	until    time.Time     // zero: it works, or was never tried
-	term     time.Duration // the last one
+	term     time.Duration // the last one; zero: it is late and nothing more
 	retrying bool          // a try in the background is under way
 }
 
@@ -56,11 +60,29 @@ func (m *Memory) plan(modes []Mode, now time.Time) (p plan) {
 	return p
 }
 
+// late notes that a mode is still trying while another one worked. That may be the fault of the connection
+// that it had, so that its end decides: until then no flow waits for it.
+func (m *Memory) late(mode Mode, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := &m.failed[mode]; f.until.IsZero() {
+		f.until = now.Add(tryTime)
+	}
+}
+
+// inTheEnd notes that a mode that was late failed, and reports whether that was news. It is nothing if the
+// mode has worked since it was late.
+func (m *Memory) inTheEnd(mode Mode, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.failed[mode].until.IsZero() && m.failedLocked(mode, now)
+}
+
 // worked forgets the failures of a mode, and reports whether there were any.
 func (m *Memory) worked(mode Mode) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	failed := !m.failed[mode].until.IsZero()
+	failed := m.failed[mode].term > 0
 	m.failed[mode] = failure{}
 	return failed
 }
@@ -70,8 +92,13 @@ func (m *Memory) worked(mode Mode) bool {
 func (m *Memory) didNot(mode Mode, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.failedLocked(mode, now)
+}
+
+// failedLocked starts a term, unless one is running. The caller holds mu.
+func (m *Memory) failedLocked(mode Mode, now time.Time) bool {
 	f := &m.failed[mode]
-	if now.Before(f.until) {
+	if f.term > 0 && now.Before(f.until) {
 		return false
 	}
 	f.retrying = false

@@ -12,6 +12,8 @@ type event struct {
 	at     time.Duration
 	works  Mode
 	fails  Mode
+	late   Mode // still trying while another one worked
+	ends   Mode // that was late, in failure
 	plans  bool
 	expect plan
 }
@@ -59,6 +61,33 @@ func TestMemoryPlans(t *testing.T) {
 			{at: firstTerm / 2, fails: H3},
 			{at: firstTerm + 1, plans: true, expect: look3},
 		},
+		"what is late comes last": {
+			{late: H3},
+			{at: tryTime, plans: true, expect: without3},
+			{at: tryTime, works: H3},
+			{at: tryTime, plans: true, expect: plan{race: all}},
+		},
+		"and has failed when it ends so": {
+			{late: H3},
+			{at: 1, late: H3}, // another flow's
+			{at: 2, ends: H3},
+			{at: 3, ends: H3},
+			{at: firstTerm + 2, plans: true, expect: without3},
+			{at: firstTerm + 3, plans: true, expect: look3},
+		},
+		"but not when it has worked since": {
+			{late: H3},
+			{at: 1, works: H3},
+			{at: 2, ends: H3},
+			{at: 3, plans: true, expect: plan{race: all}},
+		},
+		"a failure is worse than to be late": {
+			{late: H3},
+			{at: 1, fails: H3},
+			{at: 2, late: H3},
+			{at: firstTerm + 1, plans: true, expect: without3},
+			{at: firstTerm + 2, plans: true, expect: look3},
+		},
 		"several fail": {
 			{fails: H3},
 			{fails: H2},
@@ -83,6 +112,10 @@ func TestMemoryPlans(t *testing.T) {
 					m.worked(e.works)
 				case e.fails != 0:
 					m.didNot(e.fails, now)
+				case e.late != 0:
+					m.late(e.late, now)
+				case e.ends != 0:
+					m.inTheEnd(e.ends, now)
 				case e.plans:
 					if diff := cmp.Diff(e.expect, m.plan(all, now), cmp.AllowUnexported(plan{})); diff != "" {
 						t.Errorf("plan %d after %v (-want +got):\n%s", i, e.at, diff)
@@ -110,5 +143,24 @@ func TestMemoryTerms(t *testing.T) {
 	}
 	if !m.worked(H3) || m.worked(H3) {
 		t.Error("worked() does not say once that there was a failure")
+	}
+}
+
+func TestMemoryOfALateMode(t *testing.T) {
+	var m Memory
+	now := time.Unix(1e9, 0)
+	m.late(H3, now)
+	if m.worked(H3) {
+		t.Error("a mode that was late counts as one that failed")
+	}
+	if m.inTheEnd(H3, now) {
+		t.Error("a failure counts although the mode has worked since it was late")
+	}
+	m.late(H3, now)
+	if !m.inTheEnd(H3, now) || m.inTheEnd(H3, now) {
+		t.Error("inTheEnd() does not say once that there was a failure")
+	}
+	if !m.worked(H3) {
+		t.Error("worked() does not say that there was a failure")
 	}
 }

@@ -90,37 +90,44 @@ type Pool struct {
 	DialTimeout time.Duration // for one dial, however many flows wait for it; 0 = 10 s
 
 	mu       sync.Mutex
-	sessions []Session
+	sessions []pooled
 	dialing  *dialing    // the dial in progress; nil if there is none
 	sweeper  *time.Timer // nil while there is nothing to sweep
 	closed   bool
 	workers  sync.WaitGroup
 }
 
-// dialing is one dial that several flows wait for.
-type dialing struct {
-	done    chan struct{} // closed when it is over
-	session Session       // valid then
-	err     error         // valid then
-	stop    context.CancelFunc
+// pooled is a session of a pool.
+type pooled struct {
+	Session
+	opened time.Time
+}
+
+// refused says which sessions a flow does not want.
+type refused struct {
+	tried  []Session
+	before time.Time // those that were opened before it
 }
 
 // Open opens a stream on the session with the least load, and dials one if there is none with room.
 func (p *Pool) Open(ctx context.Context, u *url.URL, header http.Header) (transport.StreamConn, error) {
-	var tried []Session
+	began := time.Now()
+	var not refused
 	for {
-		session, err := p.session(ctx, tried)
+		session, err := p.session(ctx, not)
 		if err != nil {
 			return nil, err
 		}
 		conn, err := p.openOn(ctx, session, u, header)
 		switch {
 		case errors.Is(err, ErrFull): // another flow was faster; that is not the session's fault
-		case errors.Is(err, ErrRetry) && len(tried)+1 < maxAttempts:
-			tried = append(tried, session)
-		default:
+			continue
+		case !errors.Is(err, ErrRetry) || len(not.tried)+1 == maxAttempts:
 			return conn, err
+		case session.Ended() || errors.Is(err, errSilent):
+			not.before = began // what killed this session has probably killed the others of its age
 		}
+		not.tried = append(not.tried, session)
 	}
 }
 
@@ -161,10 +168,10 @@ func turnsSuspect(s Session, over <-chan struct{}) bool {
 	}
 }
 
-// session returns a session with room that was not tried yet.
-func (p *Pool) session(ctx context.Context, tried []Session) (Session, error) {
+// session returns a session with room that is not refused.
+func (p *Pool) session(ctx context.Context, not refused) (Session, error) {
 	for away := 0; away < maxAttempts; {
-		s, d, err := p.pick(tried)
+		s, d, err := p.pick(not)
 		if s != nil || err != nil {
 			return s, err
 		}
@@ -184,14 +191,14 @@ func (p *Pool) session(ctx context.Context, tried []Session) (Session, error) {
 }
 
 // pick returns the session to use, or the dial to wait for.
-func (p *Pool) pick(tried []Session) (Session, *dialing, error) {
+func (p *Pool) pick(not refused) (Session, *dialing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, nil, net.ErrClosed
 	}
 	p.drop(Session.Ended)
-	best, load, usable := p.least(tried)
+	best, load, usable := p.least(not)
 	spread := load >= orDefault(p.Streams, defaultStreams) && usable < orDefault(p.Conns, defaultConns)
 	if p.dialing == nil && (spread || best == nil && usable < maxSessions) {
 		p.dial()
@@ -204,7 +211,7 @@ func (p *Pool) pick(tried []Session) (Session, *dialing, error) {
 
 // least returns the session with room and the least load, and how many are usable. A busy session counts as
 // one with all the streams that it should have. The caller holds mu.
-func (p *Pool) least(tried []Session) (best Session, load, usable int) {
+func (p *Pool) least(not refused) (best Session, load, usable int) {
 	for _, s := range p.sessions {
 		if !s.Usable() {
 			continue
@@ -214,46 +221,18 @@ func (p *Pool) least(tried []Session) (best Session, load, usable int) {
 		if l.Busy {
 			l.Streams += orDefault(p.Streams, defaultStreams)
 		}
-		if l.Room && !s.Suspect() && (best == nil || l.Streams < load) && !slices.Contains(tried, s) {
-			best, load = s, l.Streams
+		wanted := !s.opened.Before(not.before) && !slices.Contains(not.tried, s.Session)
+		if wanted && l.Room && !s.Suspect() && (best == nil || l.Streams < load) {
+			best, load = s.Session, l.Streams
 		}
 	}
 	return best, load, usable
 }
 
-// dial starts a dial, which goes on when the flow that needed it gives up: the next one will need it too. The
-// caller holds mu.
-func (p *Pool) dial() {
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(p.DialTimeout, defaultDial))
-	d := &dialing{done: make(chan struct{}), stop: cancel}
-	p.dialing = d
-	p.workers.Go(func() {
-		defer cancel()
-		s, err := p.Dial(ctx)
-		p.dialed(d, s, err)
-	})
-}
-
-func (p *Pool) dialed(d *dialing, s Session, err error) {
-	p.mu.Lock()
-	d.session, d.err = s, err
-	p.dialing = nil
-	keep := err == nil && !p.closed
-	if keep {
-		p.sessions = append(p.sessions, s)
-		p.sweepLater()
-	}
-	close(d.done)
-	p.mu.Unlock()
-	if err == nil && !keep {
-		_ = s.Close()
-	}
-}
-
 // drop closes and forgets sessions. The caller holds mu.
 func (p *Pool) drop(unwanted func(Session) bool) {
-	p.sessions = slices.DeleteFunc(p.sessions, func(s Session) bool {
-		if !unwanted(s) {
+	p.sessions = slices.DeleteFunc(p.sessions, func(s pooled) bool {
+		if !unwanted(s.Session) {
 			return false
 		}
 		p.workers.Go(func() { _ = s.Close() })

@@ -35,11 +35,12 @@ type fakeSession struct {
 	room    int
 	streams int
 	busy    bool
-	silent  bool  // Open never ends, and Suspect says why
-	asked   bool  // Open was called while silent
-	away    bool  // takes no more streams
-	ended   bool  // or closed
-	refuse  error // what Open returns
+	silent  bool      // Open never ends, and Suspect says why
+	breaks  bool      // the next Open ends it
+	away    bool      // takes no more streams
+	ended   bool      // or closed
+	refuse  error     // what Open returns
+	asked   time.Time // when Open was called first while silent
 	idle    time.Time
 	closing time.Duration // how long Close takes
 }
@@ -78,19 +79,24 @@ func (s *fakeSession) set(change func(s *fakeSession)) {
 func (s *fakeSession) Suspect() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.silent && s.asked
+	return s.silent && !s.asked.IsZero() && time.Since(s.asked) >= SuspectAfter
 }
 
 func (s *fakeSession) Open(ctx context.Context, _ *url.URL, _ http.Header) (transport.StreamConn, error) {
 	s.mu.Lock()
 	if s.silent {
-		s.asked = true
+		if s.asked.IsZero() {
+			s.asked = time.Now()
+		}
 		s.mu.Unlock()
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}
 	defer s.mu.Unlock()
 	switch {
+	case s.breaks:
+		s.ended = true
+		return nil, ErrRetry
 	case s.refuse != nil:
 		return nil, s.refuse
 	case s.ended:

@@ -23,6 +23,7 @@ type race struct {
 
 	mu      sync.Mutex
 	over    bool         // nobody reads results any more
+	winner  Mode         // valid then: those up to it are of no use any more
 	results chan outcome // has room for all
 }
 
@@ -49,7 +50,7 @@ func (r *race) run(ctx context.Context) (transport.StreamConn, error) {
 		case o := <-r.results:
 			delete(r.running, o.mode)
 			if o.err == nil {
-				r.settle(o.mode)
+				r.settle(o)
 				return o.conn, nil
 			}
 			r.errs, r.failed = append(r.errs, o.err), append(r.failed, o.mode)
@@ -82,39 +83,44 @@ func (r *race) startNext(timer *time.Timer) {
 // attempt dials one mode. When the race is over by then, a connection is of no use, but that it came is.
 func (r *race) attempt(ctx context.Context, mode Mode) {
 	conn, err := r.endpoint.Dialers[mode].DialCarrier(ctx, r.endpoint.Target.URL)
+	o := outcome{mode, conn, err}
 	r.mu.Lock()
 	over := r.over
 	if !over {
-		r.results <- outcome{mode, conn, err}
+		r.results <- o
 	}
 	r.mu.Unlock()
 	if over {
-		r.late(outcome{mode, conn, err})
+		r.late(o)
 	}
 }
 
-// settle remembers who failed now that one worked. A better mode that did not make use of its head start
-// counts as failed until it connects after all, so that the next flow does not wait for it.
-func (r *race) settle(winner Mode) {
-	e, now := r.endpoint, time.Now()
-	e.Memory.worked(winner)
-	for mode := range r.running {
-		if mode > winner {
-			r.failed = append(r.failed, mode)
-		}
-	}
+// settle remembers who failed now that one worked, and which better modes are late: the next flow does not
+// wait for those.
+func (r *race) settle(won outcome) {
+	m, now := r.endpoint.Memory, time.Now()
+	m.worked(won.mode)
 	for _, mode := range r.failed {
-		if e.Memory.didNot(mode, now) {
-			e.Logger.Info("stepped down", "carrier", winner.String(), "from", mode.String())
+		if m.didNot(mode, now) {
+			r.steppedDown(won.mode, mode)
 		}
 	}
-	r.finish(winner)
+	for mode := range r.running {
+		if mode > won.mode {
+			m.late(mode, now)
+		}
+	}
+	r.finish(won.mode)
+}
+
+func (r *race) steppedDown(winner, from Mode) {
+	r.endpoint.Logger.Info("stepped down", "carrier", winner.String(), "from", from.String())
 }
 
 // finish cancels the attempts that are not better than the winner, and leaves the others to themselves.
 func (r *race) finish(winner Mode) {
 	r.mu.Lock()
-	r.over = true
+	r.over, r.winner = true, winner
 	r.mu.Unlock()
 	for mode, cancel := range r.running {
 		if mode <= winner {
@@ -131,11 +137,15 @@ func (r *race) finish(winner Mode) {
 	}
 }
 
-// late takes the outcome of an attempt that lost.
+// late takes the outcome of an attempt that lost. Only now is it known whether a mode that was late does not
+// work; one that was stopped says nothing about itself.
 func (r *race) late(o outcome) {
-	if o.err != nil {
-		return
+	switch {
+	case o.err == nil:
+		_ = o.conn.Close() // the connection below stays and carries the next flow
+		r.endpoint.comesBack(o.mode)
+	case o.mode <= r.winner || errors.Is(o.err, context.Canceled):
+	case r.endpoint.Memory.inTheEnd(o.mode, time.Now()):
+		r.steppedDown(r.winner, o.mode)
 	}
-	_ = o.conn.Close() // the connection below stays and carries the next flow
-	r.endpoint.comesBack(o.mode)
 }
