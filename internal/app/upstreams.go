@@ -124,21 +124,23 @@ func (f *upstreamFactory) dialers(
 			}
 		case carrier.H2:
 			d := h2.NewDialer(target.URL, h2.Config{
-				Net:     f.sockets,
-				TLS:     s.tls.Config("h2"),
-				Header:  header,
-				Spread:  f.spread(),
-				Options: h2.Options{Budget: f.budget, Logger: log},
+				Net:      f.sockets,
+				TLS:      s.tls.Config("h2"),
+				Header:   header,
+				Spread:   f.spread(),
+				Options:  h2.Options{Budget: f.budget, Logger: log},
+				Patience: target.Patience(),
 			})
 			f.closers = append(f.closers, d)
 			dialers[mode] = d
 		case carrier.H3:
 			d := h3.NewDialer(target.URL, h3.Config{
-				Net:     f.sockets,
-				TLS:     s.tls.Config("h3"),
-				Header:  header,
-				Spread:  f.spread(),
-				Options: h3.Options{Logger: log, Buffers: &f.buffers},
+				Net:      f.sockets,
+				TLS:      s.tls.Config("h3"),
+				Header:   header,
+				Spread:   f.spread(),
+				Options:  h3.Options{Logger: log, Buffers: &f.buffers},
+				Patience: target.Patience(),
 			})
 			f.closers = append(f.closers, d)
 			dialers[mode] = d

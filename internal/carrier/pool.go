@@ -88,10 +88,14 @@ type Pool struct {
 	Spread
 	Idle        time.Duration // a session without streams is closed after it; 0 = 5 min
 	DialTimeout time.Duration // for one dial, however many flows wait for it; 0 = 10 s
+	// Patience is how long a flow waits for a dial that follows one which took longer than that and failed
+	// within the last 10 s; 0 = as long as for any other.
+	Patience time.Duration
 
 	mu       sync.Mutex
 	sessions []pooled
 	dialing  *dialing    // the dial in progress; nil if there is none
+	failed   failedDial  // the last one, if it was slow to fail
 	sweeper  *time.Timer // nil while there is nothing to sweep
 	closed   bool
 	workers  sync.WaitGroup
@@ -175,13 +179,8 @@ func (p *Pool) session(ctx context.Context, not refused) (Session, error) {
 		if s != nil || err != nil {
 			return s, err
 		}
-		select {
-		case <-d.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if d.err != nil {
-			return nil, d.err
+		if err := d.wait(ctx, p.Patience); err != nil {
+			return nil, err
 		}
 		if l := d.session.Load(); !d.session.Usable() || l.Streams == 0 && !l.Room {
 			away++ // it went away at once, or takes no streams at all

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -16,6 +17,19 @@ type Target struct {
 	URL    *url.URL // ws or wss; the flags are cut out of the query and the rest is untouched
 	Modes  []Mode   // the modes to try, best first; a single one is strict
 	Origin string   // the Origin header; empty sends none
+}
+
+// strictPatience is the Patience of a strict target.
+const strictPatience = time.Second
+
+// Patience is that of the target's pools. With a single mode a flow has nothing else to try, and need not find
+// out anew what the one before it did. With several, others run beside the dial, and it is worth knowing
+// whether that works after all.
+func (t Target) Patience() time.Duration {
+	if len(t.Modes) == 1 {
+		return strictPatience
+	}
+	return 0
 }
 
 // String leaves the path out, which is a secret.

@@ -6,7 +6,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
+
+func TestPatience(t *testing.T) {
+	for query, want := range map[string]time.Duration{
+		"h3=only": strictPatience, "h2=only": strictPatience, "h3=1": 0, "connect=only&h3=1": 0,
+	} {
+		target, err := ParseTarget("wss://example.com/?" + query)
+		if got := target.Patience(); err != nil || got != want {
+			t.Errorf("Patience() of %s = %v, %v, want %v", query, got, err, want)
+		}
+	}
+}
 
 func TestParseTargetModes(t *testing.T) {
 	tests := []struct {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -19,6 +20,8 @@ type Config struct {
 	Header  http.Header // sent with every request; Host replaces the URL's
 	Spread  carrier.Spread
 	Options Options
+	// Patience is that of carrier.Pool.
+	Patience time.Duration
 }
 
 // Dialer opens carriers on shared HTTP/2 connections with one server.
@@ -35,7 +38,7 @@ var (
 // NewDialer returns a dialer for the server of u. The caller closes it.
 func NewDialer(u *url.URL, c Config) *Dialer {
 	d := &Dialer{Config: c}
-	d.pool.Spread = c.Spread
+	d.pool.Spread, d.pool.Patience = c.Spread, c.Patience
 	d.pool.Dial = func(ctx context.Context) (carrier.Session, error) { return d.connect(ctx, u) }
 	return d
 }

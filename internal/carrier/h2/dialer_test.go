@@ -220,3 +220,24 @@ func TestDialerFails(t *testing.T) {
 		})
 	}
 }
+
+// A server that said nothing the last time is not waited for that long again.
+func TestDialerIsImpatient(t *testing.T) {
+	server, config := newSecureServer(t, "h2")
+	server.silent = true
+	withDialer(t, server, config, func(t *testing.T, d *Dialer) {
+		strict := NewDialer(secureURL, Config{Net: d.Net, TLS: d.TLS, Patience: time.Second})
+		defer strict.Close()
+		for _, want := range []time.Duration{10 * time.Second, time.Second} {
+			start := time.Now()
+			_, err := strict.DialCarrier(t.Context(), secureURL)
+			failure, ok := errors.AsType[*carrier.Error](err)
+			if !ok || failure.Mode != carrier.H2 || failure.Stage != carrier.StageSettings {
+				t.Errorf("DialCarrier() = %v, want an *Error of h2 at stage %s", err, carrier.StageSettings)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("DialCarrier() took %v, want %v", took, want)
+			}
+		}
+	})
+}

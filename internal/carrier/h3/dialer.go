@@ -34,6 +34,8 @@ type Config struct {
 	Header  http.Header // sent with every request; Host replaces the URL's
 	Spread  carrier.Spread
 	Options Options
+	// Patience is that of carrier.Pool.
+	Patience time.Duration
 }
 
 // Options are the choices of a Dialer. The zero value is usable.
@@ -79,7 +81,7 @@ func NewDialer(u *url.URL, c Config) *Dialer {
 	if d.TLS.ClientSessionCache != nil {
 		d.TLS.ClientSessionCache = sessions{d.TLS.ClientSessionCache}
 	}
-	d.pool.Spread = c.Spread
+	d.pool.Spread, d.pool.Patience = c.Spread, c.Patience
 	d.pool.Dial = func(ctx context.Context) (carrier.Session, error) { return d.connect(ctx, u) }
 	// quic-go writes to the standard logger when socket buffers are small; we say it better. Nothing else
 	// reads the variable.

@@ -174,6 +174,22 @@ func TestBlockedUDPAndAnImpatientFlow(t *testing.T) {
 	}
 }
 
+func TestBlockedUDPIsNews(t *testing.T) {
+	s := newServer(t)
+	s.addr = silentServer(t, netip.AddrPortFrom(loopback4, 0))
+	plain := s.client()
+	d := NewDialer(s.url(), Config{Net: plain.Net, TLS: plain.TLS, Patience: 20 * time.Millisecond})
+	defer d.Close()
+	d.quic.HandshakeIdleTimeout = 200 * time.Millisecond
+	for _, again := range []bool{false, true} {
+		_, err := d.DialCarrier(t.Context(), s.url())
+		wantStage(t, err, carrier.StageConnect)
+		if !errors.Is(err, ErrNoAnswer) || strings.Contains(err.Error(), "none a moment ago") != again {
+			t.Errorf("dial = %v, want %v, and that this is no news: %v", err, ErrNoAnswer, again)
+		}
+	}
+}
+
 // refusing is a network whose sockets cannot be opened.
 type refusing struct{ network }
 
