@@ -12,14 +12,8 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// How long a mode has for itself before the next one starts too. HTTP/3 may meet a network that drops UDP
-// without a word; HTTP/2 shares its fate with HTTP/1.1 up to a quick and clear answer.
-const (
-	h3HeadStart = 250 * time.Millisecond
-	h2HeadStart = time.Second
-	// tryTime bounds an attempt, whether anybody waits for it or not.
-	tryTime = 10 * time.Second
-)
+// tryTime bounds an attempt, whether anybody waits for it or not.
+const tryTime = 10 * time.Second
 
 // ErrUnavailable says that this build has none of the modes that a target allows.
 var ErrUnavailable = fmt.Errorf("not available in this build: %w", errors.ErrUnsupported)
@@ -130,11 +124,4 @@ func (e *Endpoint) comesBack(mode Mode) {
 	if e.Memory.worked(mode) {
 		e.Logger.Info("carrier works again", "carrier", mode.String())
 	}
-}
-
-func headStart(mode Mode) time.Duration {
-	if mode == H3 {
-		return h3HeadStart
-	}
-	return h2HeadStart
 }

@@ -11,11 +11,12 @@ const (
 	maxTerm   = 10 * time.Minute
 )
 
-// Memory remembers which modes of one server do not work. The zero value remembers nothing yet; its methods
-// may be called concurrently.
+// Memory remembers which modes of one server do not work, and how long those take that do. The zero value
+// remembers nothing yet; its methods may be called concurrently.
 type Memory struct {
 	mu     sync.Mutex
 	failed [H3 + 1]failure
+	paces  [H3 + 1]pace
 }
 
 // failure is what is known of a mode that does not work, or is late:
@@ -105,4 +106,19 @@ func (m *Memory) failedLocked(mode Mode, now time.Time) bool {
 	f.term = min(max(2*f.term, firstTerm), maxTerm)
 	f.until = now.Add(f.term)
 	return true
+}
+
+// took notes how long a mode took that won a race.
+func (m *Memory) took(mode Mode, d time.Duration, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paces[mode].add(d, now)
+}
+
+// headStart is how long a mode has for itself before the next one starts too.
+func (m *Memory) headStart(mode Mode, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	least, most := headStarts(mode)
+	return min(max(m.paces[mode].enough(now), least), most)
 }

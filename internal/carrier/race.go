@@ -32,6 +32,7 @@ type outcome struct {
 	mode Mode
 	conn transport.StreamConn
 	err  error
+	took time.Duration
 }
 
 // run starts one mode after the other, returns the first that connects and lets better ones that are still
@@ -77,13 +78,14 @@ func (r *race) startNext(timer *time.Timer) {
 		return
 	}
 	r.running[mode] = cancel
-	timer.Reset(headStart(mode))
+	timer.Reset(r.endpoint.Memory.headStart(mode, time.Now()))
 }
 
 // attempt dials one mode. When the race is over by then, a connection is of no use, but that it came is.
 func (r *race) attempt(ctx context.Context, mode Mode) {
+	began := time.Now()
 	conn, err := r.endpoint.Dialers[mode].DialCarrier(ctx, r.endpoint.Target.URL)
-	o := outcome{mode, conn, err}
+	o := outcome{mode, conn, err, time.Since(began)}
 	r.mu.Lock()
 	over := r.over
 	if !over {
@@ -100,6 +102,7 @@ func (r *race) attempt(ctx context.Context, mode Mode) {
 func (r *race) settle(won outcome) {
 	m, now := r.endpoint.Memory, time.Now()
 	m.worked(won.mode)
+	m.took(won.mode, won.took, now)
 	for _, mode := range r.failed {
 		if m.didNot(mode, now) {
 			r.steppedDown(won.mode, mode)
