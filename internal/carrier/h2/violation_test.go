@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/net/http2"
 )
@@ -208,6 +209,7 @@ func TestAnswersNobodyReads(t *testing.T) {
 		for ; sent < 3*maxFloods/2 && !p.c.Ended(); sent++ {
 			_ = p.fr.WritePing(false, [8]byte{})
 		}
+		synctest.Wait()
 		p.t = t
 		p.c.out.mu.Lock()
 		defer p.c.out.mu.Unlock()
