@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -48,7 +49,8 @@ func (p Programs) startCaddy(
 	path := writeFile(t, filepath.Join(home, "caddy.json"), config)
 	cmd := exec.Command(p.Caddy, path)
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home, variable)
-	return serveFront(t, cmd, Front{Addr: addr, CA: cert.CA})
+	front := Front{Addr: addr, CA: cert.CA, HTTP3: slices.Contains(protocols, "h3")}
+	return serveFront(t, cmd, front)
 }
 
 // object is a JSON object of Caddy's configuration.

@@ -116,6 +116,28 @@ func (p *Process) WaitServing(t *testing.T, addr string) {
 	})
 }
 
+// WaitBound waits until the program has the UDP port of addr: nobody refuses packets to it.
+func (p *Process) WaitBound(t *testing.T, addr string) {
+	t.Helper()
+	p.WaitFor(t, "bind UDP port "+addr, func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "udp", addr)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte{0}); err != nil {
+			return err
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(pollInterval)); err != nil {
+			return err
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("read = %w, want no answer", err)
+		}
+		return nil
+	})
+}
+
 // WaitLeaving waits until the program accepts no more TCP connections at addr.
 func (p *Process) WaitLeaving(t *testing.T, addr string) {
 	t.Helper()

@@ -11,8 +11,9 @@ var Loopback = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAdd
 
 // Front is a running web server that does TLS and passes every request to a bridge.
 type Front struct {
-	Addr string
-	CA   string // PEM file of the CA that signed its certificate
+	Addr  string
+	CA    string // PEM file of the CA that signed its certificate
+	HTTP3 bool
 
 	process *Process
 }
@@ -25,6 +26,9 @@ func serveFront(t *testing.T, cmd *exec.Cmd, f Front) Front {
 	t.Helper()
 	f.process = StartProcess(t, cmd)
 	f.process.WaitServing(t, f.Addr)
+	if f.HTTP3 {
+		f.process.WaitBound(t, f.Addr)
+	}
 	return f
 }
 

@@ -76,7 +76,7 @@ func TestStrictHTTP3LeavesTCPAlone(t *testing.T) {
 	front := Front{Addr: addr, CA: NewCertificate(t).CA}
 	server := &Server{Front: front, Cipher: Ciphers[0], Secret: secret, Query: "h3=only"}
 	client := programs.StartClient(t, host, server)
-	wantStrictFailure(t, client, StartWeb(t, host), "no answer over UDP")
+	wantStrictFailure(t, client, StartWeb(t, host), "nothing listens at the server's UDP port")
 	if n := accepted.Load(); n != 0 {
 		t.Errorf("%d TCP connections reached the server, want none", n)
 	}

@@ -45,6 +45,7 @@ type Conn struct {
 	moved    volume
 	asked    time.Time // when a stream was opened first since the last packet came
 	askedAt  uint64    // packets that had come by then
+	doubt    doubt
 }
 
 // newConn starts HTTP/3 on a connection, which it owns.
@@ -95,22 +96,26 @@ func (c *Conn) ready(ctx context.Context) error {
 	return nil
 }
 
-// watch ends a silent connection, and frees the socket of one that has ended.
+// watch ends a connection whose server is silent or gone, and frees the socket of one that has ended.
 func (c *Conn) watch(every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	verdict := time.NewTimer(time.Hour)
+	verdict.Stop()
 	var s silence
 	for {
 		select {
 		case <-c.done:
-			c.mu.Lock()
-			c.over = true
-			c.mu.Unlock()
-			if c.debug {
-				c.log.Debug("h3 connection ended", "err", c.lost())
-			}
-			c.link.close()
+			c.bury()
 			return
+		case <-c.link.socket.refusals.came:
+			if patience, asked := c.refused(time.Now()); asked {
+				verdict.Reset(patience)
+			} else {
+				c.judge(time.Now()) // it may have been one too few when the time was up
+			}
+		case <-verdict.C:
+			c.judge(time.Now())
 		case <-ticker.C:
 			stats := c.link.conn.ConnectionStats()
 			c.mu.Lock()
@@ -121,6 +126,17 @@ func (c *Conn) watch(every time.Duration) {
 			}
 		}
 	}
+}
+
+// bury does what is left for a connection that has ended.
+func (c *Conn) bury() {
+	c.mu.Lock()
+	c.over = true
+	c.mu.Unlock()
+	if c.debug {
+		c.log.Debug("h3 connection ended", "err", c.lost())
+	}
+	c.link.close()
 }
 
 // ask notes that a stream is opened, which the server's host acknowledges whatever its application does.
@@ -138,6 +154,9 @@ func (c *Conn) Suspect() bool {
 	packets := c.link.conn.ConnectionStats().PacketsReceived
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.doubt.holds(packets) {
+		return true
+	}
 	return !c.asked.IsZero() && c.askedAt == packets && time.Since(c.asked) >= carrier.SuspectAfter
 }
 
@@ -159,12 +178,15 @@ func (s *silence) lasts(packets uint64, looks int) bool {
 }
 
 // patienceFor is how many looks a silence may last. On a path so slow that quic-go itself waits longer with
-// its keep-alive, it is more than one and a half probe timeouts for that, and one for the answer (RFC 9002,
-// section 6.2.1).
+// its keep-alive, it is more than one and a half probe timeouts for that, and one for the answer.
 func patienceFor(s quic.ConnectionStats, every time.Duration) int {
+	return max(silentTicks, int(4*probeTimeout(s)/every)+1)
+}
+
+// probeTimeout is how long to wait for an acknowledgement (RFC 9002, section 6.2.1).
+func probeTimeout(s quic.ConnectionStats) time.Duration {
 	const maxAckDelay = 25 * time.Millisecond
-	probe := s.SmoothedRTT + 4*s.MeanDeviation + maxAckDelay
-	return max(silentTicks, int(4*probe/every)+1)
+	return s.SmoothedRTT + 4*s.MeanDeviation + maxAckDelay
 }
 
 // volume is what a connection moves between two looks.

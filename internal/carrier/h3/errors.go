@@ -19,6 +19,10 @@ var (
 	ErrNoH3 = errors.New("server does not speak HTTP/3 (no h3 in ALPN)")
 	// ErrNoAnswer says that no packet came back.
 	ErrNoAnswer = errors.New("no answer over UDP: the server has no HTTP/3 there, or something blocks UDP")
+	// ErrNobody says that a packet came back: with "port unreachable".
+	ErrNobody = errors.New("nothing listens at the server's UDP port: it has no HTTP/3 there, or is not running")
+	// ErrGone is why a connection ends whose packets come back like that.
+	ErrGone = errors.New("HTTP/3 server is gone: its host says that nothing listens at its UDP port any more")
 	// ErrSilent is why a connection ends on which nothing arrives any more.
 	ErrSilent = errors.New("HTTP/3 server fell silent")
 
@@ -46,7 +50,7 @@ func (e *StreamError) Is(target error) bool {
 // net.ErrClosed, which to our callers means that they closed the stream themselves, and some are timeouts,
 // which mean a deadline.
 type ConnError struct {
-	Err error // quic-go's, or ErrSilent
+	Err error // quic-go's, ErrSilent or ErrGone
 }
 
 func (e *ConnError) Error() string { return fmt.Sprintf("QUIC connection lost: %v", e.Err) }

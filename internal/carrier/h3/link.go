@@ -58,9 +58,12 @@ type link struct {
 	early     bool // the server accepted 0-RTT
 }
 
-// handshake opens a connection to one of the server's addresses.
+// handshake opens a connection to one of the server's addresses. A port where nothing listens fails it at
+// once, as with TCP, unless the server has answered before.
 func (d *Dialer) handshake(ctx context.Context, addr netip.AddrPort) (*link, error) {
-	s, err := listen(ctx, d.Net, addr.Addr())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s, err := listen(ctx, d.Net, addr.Addr(), func() { cancel(ErrNobody) })
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,7 @@ func TestRaceReportsTLS(t *testing.T) {
 // What connects when the race is over is closed.
 func TestLateWinnerIsClosed(t *testing.T) {
 	n := new(network)
-	late, err := listen(t.Context(), n, loopback4)
+	late, err := listen(t.Context(), n, loopback4, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

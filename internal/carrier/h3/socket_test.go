@@ -19,7 +19,8 @@ func TestPassingErrors(t *testing.T) {
 	}{
 		{syscall.ENETUNREACH, true},
 		{syscall.ENETDOWN, true},
-		{syscall.ENOBUFS, true},
+		{syscall.EPERM, true},
+		{syscall.ECONNREFUSED, true},
 		{syscall.EMSGSIZE, false},
 		{syscall.EIO, false},
 		{net.ErrClosed, false}, // quic-go acts on these
@@ -34,7 +35,7 @@ func TestPassingErrors(t *testing.T) {
 
 // An IPv6 address cannot be reached from an IPv4 socket: the one error that loopback has to offer.
 func TestErrorsCountUntilTheConnectionIsThere(t *testing.T) {
-	s, err := listen(t.Context(), new(network), loopback4)
+	s, err := listen(t.Context(), new(network), loopback4, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,13 +74,13 @@ func (p *packets) Close() error {
 
 func TestSocketMustBeUDP(t *testing.T) {
 	p := new(packets)
-	if _, err := listen(t.Context(), &stranger{conn: p}, loopback6); err == nil || !p.closed {
+	if _, err := listen(t.Context(), &stranger{conn: p}, loopback6, nil); err == nil || !p.closed {
 		t.Errorf("listen = %v, closed = %v, want an error and true", err, p.closed)
 	}
 }
 
 func TestSmallBuffersAreReportedOnce(t *testing.T) {
-	s, err := listen(t.Context(), new(network), loopback4)
+	s, err := listen(t.Context(), new(network), loopback4, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,93 @@
+package h3
+
+import (
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+const (
+	// minRefusals is how many must come one after the other, and doubtTime how long nothing else may: one may
+	// be a packet that took a wrong turn.
+	minRefusals = 2
+	doubtTime   = time.Second
+	// doubtProbes is the same time in probe timeouts, for a slow path: the server was asked at the begin,
+	// after one and after three, and had one to answer.
+	doubtProbes = 4
+	// askPause is how often to ask at most, however many refusals somebody forges.
+	askPause = 100 * time.Millisecond
+)
+
+// doubt is what refusals make of a connection: it is suspect until the server gives a sign of life, and dead
+// when the server gives none although it was asked. The zero value doubts nothing.
+type doubt struct {
+	packets  uint64    // of the server, by the first refusal
+	begun    time.Time // when that came
+	refusals int
+	asked    time.Time // when the server was asked last, in this doubt or an earlier one
+}
+
+// refuse takes a refusal and the number of packets that the server has sent so far. It reports whether to ask
+// the server now.
+func (d *doubt) refuse(packets uint64, now time.Time) (ask bool) {
+	if !d.holds(packets) {
+		d.packets, d.begun, d.refusals = packets, now, 0
+	}
+	d.refusals++
+	if !d.wasAsked() && now.Sub(d.asked) >= askPause {
+		d.asked = now
+		return true
+	}
+	return false
+}
+
+func (d *doubt) wasAsked() bool { return !d.asked.Before(d.begun) }
+
+// holds reports whether the server has given no sign of life since it was refused.
+func (d *doubt) holds(packets uint64) bool { return d.refusals > 0 && d.packets == packets }
+
+// proves reports whether the server is gone: it had so much time to answer.
+func (d *doubt) proves(packets uint64, now time.Time, patience time.Duration) bool {
+	return d.holds(packets) && d.refusals >= minRefusals && d.wasAsked() && now.Sub(d.asked) >= patience
+}
+
+// doubtFor is how long a doubt may last.
+func doubtFor(s quic.ConnectionStats) time.Duration {
+	return max(doubtTime, doubtProbes*probeTimeout(s))
+}
+
+// refused takes a refusal. If it asks the server for a sign of life, judge is to be called after patience.
+func (c *Conn) refused(now time.Time) (patience time.Duration, asked bool) {
+	stats := c.link.conn.ConnectionStats()
+	c.mu.Lock()
+	asked = c.doubt.refuse(stats.PacketsReceived, now)
+	c.mu.Unlock()
+	if asked {
+		c.ping()
+	}
+	return doubtFor(stats), asked
+}
+
+// judge ends the connection when the server is gone.
+func (c *Conn) judge(now time.Time) {
+	stats := c.link.conn.ConnectionStats()
+	c.mu.Lock()
+	gone := c.doubt.proves(stats.PacketsReceived, now, doubtFor(stats))
+	c.mu.Unlock()
+	if gone {
+		c.fail(ErrGone)
+	}
+}
+
+// ping sends something that the server's host has to acknowledge, whatever its application does. quic-go
+// pings in its own time only, so it is a stream of a kind that means nothing (RFC 9114, section 6.2.3).
+// Without leave for one, quic-go asks for more, which is as good.
+func (c *Conn) ping() {
+	const reserved = 0x21
+	s, err := c.link.conn.OpenUniStream()
+	if err != nil {
+		return
+	}
+	_, _ = s.Write([]byte{reserved})
+	_ = s.Close()
+}
