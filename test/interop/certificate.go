@@ -21,6 +21,9 @@ type Certificate struct {
 	CA, Chain, Key string
 }
 
+// TestDomain is the end of every name for which the certificates are too.
+const TestDomain = ".interop.test"
+
 // NewCertificate makes a CA of its own for every call.
 func NewCertificate(t *testing.T) Certificate {
 	t.Helper()
@@ -32,7 +35,7 @@ func NewCertificate(t *testing.T) Certificate {
 	leaf := template("interop server")
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leaf.DNSNames = []string{"localhost"}
+	leaf.DNSNames = []string{"localhost", "*" + TestDomain}
 	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	leafDER := sign(t, leaf, ca, leafKey, caKey)
 

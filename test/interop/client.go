@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,7 @@ func clientConfig(socks string, server *Server, extra []string) string {
 		"log:",
 		"  level: debug",
 		"disable_probes: true",
+		fmt.Sprintf("dns: {servers: [%s]}", quoted(server.Names)),
 		"upstreams:",
 		"  - name: peer",
 		fmt.Sprintf("    tcp_wss: %q", server.StreamURL()),
@@ -83,6 +85,14 @@ func clientConfig(socks string, server *Server, extra []string) string {
 		lines = append(lines, "    "+line)
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// quoted is text as YAML wants it, nothing for nothing.
+func quoted(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strconv.Quote(text)
 }
 
 // OpenFiles counts the file descriptors of the client.

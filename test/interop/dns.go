@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -17,7 +18,7 @@ const DNSAnswer = "192.0.2.53"
 func StartDNS(t *testing.T, host netip.Addr) (udp, tcp string) {
 	t.Helper()
 	udp = startUDP(t, host, func(query []byte) []byte {
-		reply, err := answerDNS(query)
+		reply, err := answerDNS(query, sameForAll)
 		if err != nil {
 			t.Errorf("dns over udp: %v", err)
 		}
@@ -41,7 +42,7 @@ func serveDNS(conn *net.TCPConn) error {
 	if _, err := io.ReadFull(conn, query); err != nil {
 		return err
 	}
-	reply, err := answerDNS(query)
+	reply, err := answerDNS(query, sameForAll)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,38 @@ func serveDNS(conn *net.TCPConn) error {
 	return err
 }
 
-func answerDNS(query []byte) ([]byte, error) {
+// Zone is the addresses of names, without a dot at the end.
+type Zone map[string][]netip.Addr
+
+// StartZone starts a name server for UDP on host that knows the names of a zone, and returns its address.
+func StartZone(t *testing.T, host netip.Addr, zone Zone) string {
+	t.Helper()
+	return startUDP(t, host, func(query []byte) []byte {
+		reply, err := answerDNS(query, zone.answer)
+		if err != nil {
+			t.Errorf("dns: %v", err)
+		}
+		return reply
+	})
+}
+
+func (z Zone) answer(question dnsmessage.Question) (answers []dnsmessage.ResourceBody) {
+	for _, addr := range z[strings.TrimSuffix(strings.ToLower(question.Name.String()), ".")] {
+		switch {
+		case question.Type == dnsmessage.TypeA && addr.Is4():
+			answers = append(answers, &dnsmessage.AResource{A: addr.As4()})
+		case question.Type == dnsmessage.TypeAAAA && addr.Is6():
+			answers = append(answers, &dnsmessage.AAAAResource{AAAA: addr.As16()})
+		}
+	}
+	return answers
+}
+
+func sameForAll(dnsmessage.Question) []dnsmessage.ResourceBody {
+	return []dnsmessage.ResourceBody{&dnsmessage.AResource{A: netip.MustParseAddr(DNSAnswer).As4()}}
+}
+
+func answerDNS(query []byte, answer func(dnsmessage.Question) []dnsmessage.ResourceBody) ([]byte, error) {
 	var message dnsmessage.Message
 	if err := message.Unpack(query); err != nil {
 		return nil, err
@@ -59,10 +91,12 @@ func answerDNS(query []byte) ([]byte, error) {
 		Questions: message.Questions,
 	}
 	for _, question := range message.Questions {
-		reply.Answers = append(reply.Answers, dnsmessage.Resource{
-			Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 60},
-			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(DNSAnswer).As4()},
-		})
+		for _, body := range answer(question) {
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 60},
+				Body:   body,
+			})
+		}
 	}
 	return reply.Pack()
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -19,8 +20,19 @@ var publicHosts = []netip.Addr{netip.MustParseAddr("198.18.0.1"), netip.MustPars
 
 // TestPublicTargets runs testPublicTargets in a network namespace of its own, where it owns publicHosts.
 func TestPublicTargets(t *testing.T) {
+	var owned []string
+	for _, host := range publicHosts {
+		owned = append(owned, "address add "+host.String()+" dev lo")
+	}
+	inNamespace(t, testPublicTargets, owned...)
+}
+
+// inNamespace runs test in a network namespace of its own, which has lo and what the commands of ip make: the
+// test binary runs the calling test once more inside.
+func inNamespace(t *testing.T, test func(t *testing.T), commands ...string) {
+	t.Helper()
 	if os.Getenv(namespaceVariable) != "" {
-		testPublicTargets(t)
+		test(t)
 		return
 	}
 	Require(t, "ip")
@@ -36,17 +48,20 @@ func TestPublicTargets(t *testing.T) {
 			t.Errorf("delete the namespace: %v: %s", err, text)
 		}
 	})
-	MustRun(t, nil, "ip", "-n", name, "link", "set", "lo", "up")
-	for _, host := range publicHosts {
-		MustRun(t, nil, "ip", "-n", name, "address", "add", host.String(), "dev", "lo")
+	for _, command := range append([]string{"link set lo up"}, commands...) {
+		MustRun(t, nil, "ip", append([]string{"-n", name}, strings.Fields(command)...)...)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(namespaceVariable, name)
-	inside := []string{"netns", "exec", name, self, "-test.run=^TestPublicTargets$", "-test.v"}
-	t.Logf("%s", MustRun(t, nil, "ip", inside...))
+	inside := []string{"netns", "exec", name, self, "-test.run=^" + t.Name() + "$", "-test.v"}
+	result := Run(t, nil, "ip", inside...)
+	t.Logf("%s", result.Output)
+	if result.Code != 0 {
+		t.Errorf("the test in the namespace ended with status %d: %s", result.Code, result.Messages)
+	}
 }
 
 func testPublicTargets(t *testing.T) {

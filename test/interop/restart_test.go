@@ -15,8 +15,8 @@ import (
 // longestSilence is how soon the client has to find a dead connection: 10 s, and a little for a busy machine.
 const longestSilence = 12 * time.Second
 
-// longestDoubt is the same where the host of the server says that nothing listens any more: 1 s, and a lot for
-// a busy machine.
+// longestDoubt is the same where the host of the server says that nothing listens any more: 1 s, and a lot
+// for a busy machine.
 const longestDoubt = 4 * time.Second
 
 // TestFrontDiesUnderFlows kills the front that many flows share. All of them must break visibly, though a

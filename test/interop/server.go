@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"net"
 	"net/netip"
 	"os/exec"
 	"testing"
@@ -49,6 +50,8 @@ type Server struct {
 	Cipher string
 	Secret string
 	Query  string // of both URLs: what the client is told about carriers
+	Name   string // in both URLs, in place of the address; the client looks it up at Names
+	Names  string // address of a name server
 }
 
 // secret is that of every server: the suite tests ciphers, not secrets.
@@ -85,10 +88,18 @@ func startServer(t *testing.T, host netip.Addr, cipher string, backend Backend, 
 }
 
 // StreamURL is the value of tcp_wss.
-func (s *Server) StreamURL() string { return "wss://" + s.Addr + StreamPath + s.query() }
+func (s *Server) StreamURL() string { return "wss://" + s.host() + StreamPath + s.query() }
 
 // PacketURL is the value of udp_wss.
-func (s *Server) PacketURL() string { return "wss://" + s.Addr + PacketPath + s.query() }
+func (s *Server) PacketURL() string { return "wss://" + s.host() + PacketPath + s.query() }
+
+func (s *Server) host() string {
+	if s.Name == "" {
+		return s.Addr
+	}
+	_, port, _ := net.SplitHostPort(s.Addr) // made by this suite
+	return net.JoinHostPort(s.Name, port)
+}
 
 func (s *Server) query() string {
 	if s.Query == "" {
