@@ -22,8 +22,8 @@ type Target struct {
 // strictPatience is the Patience of a strict target.
 const strictPatience = time.Second
 
-// Patience is that of the target's pools. With a single mode a flow has nothing else to try, and need not find
-// out anew what the one before it did. With several, others run beside the dial, and it is worth knowing
+// Patience is that of the target's pools. With a single mode a flow has nothing else to try, and need not
+// find out anew what the one before it did. With several, others run beside the dial, and it is worth knowing
 // whether that works after all.
 func (t Target) Patience() time.Duration {
 	if len(t.Modes) == 1 {

@@ -4,8 +4,8 @@
 //	go run ./test/bench [-size 1024] [-flows 1000]
 //	go run ./test/bench -rtt 100ms [-size 1024]
 //
-// With a round trip time it measures what a long path makes of the carriers instead: round trips to the first byte
-// of an answer, and rates.
+// With a round trip time it measures what a long path makes of the carriers instead: round trips to the first
+// byte of an answer, and rates.
 //
 // Compare figures of one run with each other only: machines are noisy.
 package main

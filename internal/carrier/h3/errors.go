@@ -20,7 +20,8 @@ var (
 	// ErrNoAnswer says that no packet came back.
 	ErrNoAnswer = errors.New("no answer over UDP: the server has no HTTP/3 there, or something blocks UDP")
 	// ErrNobody says that a packet came back: with "port unreachable".
-	ErrNobody = errors.New("nothing listens at the server's UDP port: it has no HTTP/3 there, or is not running")
+	ErrNobody = errors.New(
+		"nothing listens at the server's UDP port: it has no HTTP/3 there, or is not running")
 	// ErrGone is why a connection ends whose packets come back like that.
 	ErrGone = errors.New("HTTP/3 server is gone: its host says that nothing listens at its UDP port any more")
 	// ErrSilent is why a connection ends on which nothing arrives any more.

@@ -128,7 +128,8 @@ func TestForgedRefusal(t *testing.T) {
 	s := refusedSocket(t, loopback4, func() { t.Error("a forged refusal fails the handshake") })
 	for range 2 {
 		// Past the socket's books, as if another one had sent it.
-		if _, err := s.UDPConn.WriteToUDP([]byte(packet), to); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		_, err := s.WriteToUDP([]byte(packet), to)
+		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatal(err)
 		}
 	}

@@ -141,7 +141,8 @@ func TestDoubtLastsLongerOnASlowPath(t *testing.T) {
 		{600 * time.Millisecond, 100 * time.Millisecond, 4 * 1025 * time.Millisecond},
 	}
 	for _, tt := range tests {
-		if got := doubtFor(quic.ConnectionStats{SmoothedRTT: tt.rtt, MeanDeviation: tt.vary}); got != tt.want {
+		stats := quic.ConnectionStats{SmoothedRTT: tt.rtt, MeanDeviation: tt.vary}
+		if got := doubtFor(stats); got != tt.want {
 			t.Errorf("doubtFor(%v, %v) = %v, want %v", tt.rtt, tt.vary, got, tt.want)
 		}
 	}

@@ -33,8 +33,8 @@ var passing = []error{
 const (
 	// sendAttempts is how often to send what meets an error that may belong to a packet before it.
 	sendAttempts = 3
-	// errorPause is how long not to read after an error for which there is no report: the runtime's poller may
-	// fail for as long as the send buffer is full.
+	// errorPause is how long not to read after an error for which there is no report: the runtime's poller
+	// may fail for as long as the send buffer is full.
 	errorPause = time.Millisecond
 )
 
