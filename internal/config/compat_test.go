@@ -43,7 +43,7 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 		},
 		Selection: Selection{
 			StickyTTL: 2 * time.Minute, Cooldown: 30 * time.Second, MinSwitch: 50 * time.Millisecond,
-			WarmStandbyN: 3, WarmStandbyInterval: 3 * time.Second,
+			Affinity: Default().Selection.Affinity, WarmStandbyN: 3, WarmStandbyInterval: 3 * time.Second,
 			StandbyKeepalive: false, StandbyKeepaliveInterval: 20 * time.Second,
 			StandbyKeepaliveProbeTimeout: 1500 * time.Millisecond,
 		},
@@ -57,8 +57,9 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 			TCPTargets: []string{"example.org:80"}, UDPTargets: []string{"[2606:4700:4700::1111]:53"},
 			DNSName: "example.org", DNSType: "AAAA",
 		},
-		Relay: Default().Relay,
-		Pool:  Default().Pool,
+		Failover: Default().Failover,
+		Relay:    Default().Relay,
+		Pool:     Default().Pool,
 		Upstreams: []Upstream{
 			{
 				Name: "server-1", Weight: 1, HalfClose: HalfCloseFrame,
@@ -96,9 +97,11 @@ func TestDefaults(t *testing.T) {
 		},
 		Selection: Selection{
 			StickyTTL: 60 * time.Second, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,
+			Affinity: "none", CloseOld: false,
 			WarmStandbyN: 2, WarmStandbyInterval: 2 * time.Second, StandbyKeepalive: true,
 			StandbyKeepaliveInterval: 15 * time.Second, StandbyKeepaliveProbeTimeout: 1200 * time.Millisecond,
 		},
+		Failover: Failover{Silence: time.Second, Hedge: 0, Replay: "safe", Deadline: 15 * time.Second},
 		Health: Health{
 			Interval: 5 * time.Second, Timeout: 3 * time.Second, FailThreshold: 2, SuccessThreshold: 1,
 			MinInterval: time.Second, MaxInterval: 30 * time.Second, Jitter: 200 * time.Millisecond,
@@ -150,6 +153,10 @@ func TestZeroIsNotAbsent(t *testing.T) {
 		{
 			"selection.min_switch", "0ms",
 			func(c *Config) any { return c.Selection.MinSwitch }, time.Duration(0), 20 * time.Millisecond,
+		},
+		{
+			"failover.silence", "0",
+			func(c *Config) any { return c.Failover.Silence }, time.Duration(0), time.Second,
 		},
 		{"selection.warm_standby_n", "0", func(c *Config) any { return c.Selection.WarmStandbyN }, 0, 2},
 		{

@@ -18,6 +18,8 @@ type Config struct {
 	WebSocket     WebSocket
 	TUN           TUN
 	Selection     Selection
+	Failover      Failover
+	StateFile     string // of scores and carrier memory; joined with the folder of the config file; "" = off
 	Health        Health
 	Probe         Probe
 	Relay         Relay
@@ -83,17 +85,49 @@ type TUN struct {
 	UDPGCInterval      time.Duration
 }
 
+// Affinity is what stays on one upstream while that is usable.
+type Affinity string
+
+// The affinities.
+const (
+	AffinityNone   Affinity = "none"
+	AffinityClient Affinity = "client" // its IP address
+	AffinityTarget Affinity = "target" // its host
+)
+
 // Selection is how an upstream is picked for a flow.
 type Selection struct {
-	StickyTTL           time.Duration // stay with the current upstream for so long
+	StickyTTL           time.Duration // keep the current upstream for so long at least
 	Cooldown            time.Duration // leave an upstream out for so long after a flow failed on it
 	MinSwitch           time.Duration // gain in score that is worth a switch
-	WarmStandbyN        int           // ready-to-use paths per protocol; 0 = none
+	Affinity            Affinity
+	CloseOld            bool // when an upstream goes down, reset the flows that are still open on it
+	WarmStandbyN        int  // ready-to-use paths per protocol; 0 = none
 	WarmStandbyInterval time.Duration
 
 	StandbyKeepalive             bool
 	StandbyKeepaliveInterval     time.Duration
 	StandbyKeepaliveProbeTimeout time.Duration
+}
+
+// Replay is which first bytes of a flow may be sent to another upstream.
+type Replay string
+
+// The replay policies.
+const (
+	// ReplaySafe is what does nothing twice at the target: a TLS ClientHello, an HTTP GET, HEAD or OPTIONS, a
+	// DNS query, nothing yet, and what certainly did not leave.
+	ReplaySafe  Replay = "safe"
+	ReplayAny   Replay = "any"
+	ReplayNever Replay = "never"
+)
+
+// Failover is what saves a flow that got no answer yet.
+type Failover struct {
+	Silence  time.Duration // unanswered for so long, a second upstream is tried beside the first; 0 = never
+	Hedge    time.Duration // the same, earlier, for every flow; 0 = off, else at most Silence
+	Replay   Replay
+	Deadline time.Duration // after so long no further upstream is tried for a flow
 }
 
 // Health is when upstreams are probed and what the results mean.
@@ -189,10 +223,12 @@ func Default() Config {
 		},
 		Selection: Selection{
 			StickyTTL: time.Minute, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,
+			Affinity:     AffinityNone,
 			WarmStandbyN: 2, WarmStandbyInterval: 2 * time.Second,
 			StandbyKeepalive: true, StandbyKeepaliveInterval: 15 * time.Second,
 			StandbyKeepaliveProbeTimeout: 1200 * time.Millisecond,
 		},
+		Failover: Failover{Silence: time.Second, Replay: ReplaySafe, Deadline: 15 * time.Second},
 		Health: Health{
 			Interval: 5 * time.Second, Timeout: 3 * time.Second, FailThreshold: 2, SuccessThreshold: 1,
 			MinInterval: time.Second, MaxInterval: 30 * time.Second, Jitter: 200 * time.Millisecond,

@@ -74,3 +74,41 @@ func TestCAFile(t *testing.T) {
 		})
 	}
 }
+
+func TestStateFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
+	write(t, file, nil)
+	write(t, filepath.Join(dir, "old.json"), nil)
+	for name, goal := range map[string]string{"link.json": "config.yaml", "loop.json": "loop.json"} {
+		if err := os.Symlink(goal, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const own = "is this config file, which would be overwritten"
+	tests := []struct{ name, path, got, mistake string }{
+		{"off", "", "", ""},
+		{"new", "state.json", filepath.Join(dir, "state.json"), ""},
+		{"there already", "./old.json", filepath.Join(dir, "old.json"), ""},
+		{"absolute", filepath.Join(dir, "state.json"), filepath.Join(dir, "state.json"), ""},
+		{"folder", dir, "", "is not a regular file"},
+		{"device", os.DevNull, "", "is not a regular file"},
+		{"no such folder", "missing/state.json", "", "the folder of the file does not exist"},
+		{"below a file", "old.json/state.json", "", "the folder of the file does not exist"},
+		{"this file", "config.yaml", "", own},
+		{"a link to this file", "link.json", "", own},
+		{"a link to itself", "loop.json", "", "the file cannot be read: too many levels of symbolic links"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse(file, []byte("state_file: '"+tt.path+"'"+minimal), Checks{})
+			if tt.mistake != "" {
+				wantText(t, err, file+":1: state_file: "+tt.mistake)
+				return
+			}
+			if err != nil || c.StateFile != tt.got {
+				t.Errorf("state_file: %s gives %v, %v, want %s", tt.path, c, err, tt.got)
+			}
+		})
+	}
+}

@@ -95,6 +95,8 @@ func TestChoices(t *testing.T) {
 	const formats, levels = "want auto, text or json", "want debug, info, warn or error"
 	asFormat := func(c *Config) any { return c.Log.Format }
 	asLevel := func(c *Config) any { return c.Log.Level }
+	asReplay := func(c *Config) any { return c.Failover.Replay }
+	asAffinity := func(c *Config) any { return c.Selection.Affinity }
 	tests := []struct {
 		key, value string
 		read       func(*Config) any
@@ -111,6 +113,14 @@ func TestChoices(t *testing.T) {
 		{"log.level", "info", asLevel, slog.LevelInfo},
 		{"log.level", "warning", asLevel, levels},
 		{"log.level", "debug+2", asLevel, levels},
+		{"failover.replay", "safe", asReplay, ReplaySafe},
+		{"failover.replay", "Any", asReplay, ReplayAny},
+		{"failover.replay", "never", asReplay, ReplayNever},
+		{"failover.replay", "false", asReplay, "want safe, any or never"},
+		{"selection.affinity", "none", asAffinity, AffinityNone},
+		{"selection.affinity", "client", asAffinity, AffinityClient},
+		{"selection.affinity", "TARGET", asAffinity, AffinityTarget},
+		{"selection.affinity", "source", asAffinity, "want none, client or target"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.key+"="+tt.value, func(t *testing.T) {

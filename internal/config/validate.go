@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -15,6 +16,7 @@ func (d *decoder) validate(c *Config, top *yaml.Node) {
 		d.missing(d.child("upstreams", top), "there are no upstreams; the file needs at least one")
 	}
 	d.validateUpstreams(c.Upstreams)
+	d.validateFailover(&c.Failover)
 	d.validateHealth(&c.Health)
 	d.validateProbe(&c.Probe)
 	if c.TUN.Enable && c.TUN.Device == "" {
@@ -121,16 +123,44 @@ func (d *decoder) validateUpstream(at place, u *Upstream) {
 	}
 }
 
+// bound is a duration that limits another one of its section.
+type bound struct {
+	section, name string
+	value         time.Duration
+}
+
+func (b bound) path() string { return b.section + "." + b.name }
+
+// ordered reports low when it is above high, at the one that the file sets; high when it sets both.
+func (d *decoder) ordered(low, high bound) {
+	if low.value <= high.value || d.failed[low.path()] || d.failed[high.path()] {
+		return
+	}
+	if at, ok := d.places[high.path()]; ok {
+		d.problem(at, "must not be below %s, which is %v", low.name, low.value)
+		return
+	}
+	d.problem(d.places[low.path()], "must not be above %s, which is %v", high.name, high.value)
+}
+
 func (d *decoder) validateHealth(h *Health) {
-	const least, most = "healthcheck.min_interval", "healthcheck.max_interval"
-	if h.MinInterval <= h.MaxInterval || d.failed[least] || d.failed[most] {
+	d.ordered(
+		bound{"healthcheck", "min_interval", h.MinInterval},
+		bound{"healthcheck", "max_interval", h.MaxInterval},
+	)
+}
+
+// validateFailover finds times that would never come.
+func (d *decoder) validateFailover(f *Failover) {
+	hedge := bound{"failover", "hedge", f.Hedge}
+	silence := bound{"failover", "silence", f.Silence}
+	deadline := bound{"failover", "deadline", f.Deadline}
+	d.ordered(silence, deadline)
+	if f.Silence == 0 { // never
+		d.ordered(hedge, deadline)
 		return
 	}
-	if at, ok := d.places[most]; ok {
-		d.problem(at, "must not be below min_interval, which is %v", h.MinInterval)
-		return
-	}
-	d.problem(d.places[least], "must not be above max_interval, which is %v", h.MaxInterval)
+	d.ordered(hedge, silence)
 }
 
 func (d *decoder) validateProbe(p *Probe) {

@@ -71,6 +71,39 @@ func TestValidate(t *testing.T) {
 		},
 		{"min is max", "healthcheck: {min_interval: 5s, max_interval: 5s}", ""},
 		{
+			"min is broken itself", "healthcheck: {min_interval: 5, max_interval: 1ms}",
+			"c.yaml:1: healthcheck.min_interval: got a number, want a duration like 5s; " +
+				"add a unit: ms, s, m or h",
+		},
+		{
+			"hedge over default silence", "failover: {hedge: 2s}",
+			"c.yaml:1: failover.hedge: must not be above silence, which is 1s",
+		},
+		{
+			"silence below hedge", "failover:\n  hedge: 300ms\n  silence: 200ms",
+			"c.yaml:3: failover.silence: must not be below hedge, which is 300ms",
+		},
+		{"hedge is silence", "failover: {hedge: 1s}", ""},
+		{"hedge and no silence", "failover: {hedge: 2s, silence: 0}", ""},
+		{
+			"hedge over deadline, no silence", "failover: {hedge: 16s, silence: 0}",
+			"c.yaml:1: failover.hedge: must not be above deadline, which is 15s",
+		},
+		{
+			"silence over default deadline", "failover: {silence: 16s}",
+			"c.yaml:1: failover.silence: must not be above deadline, which is 15s",
+		},
+		{
+			"deadline below default silence", "failover: {deadline: 500ms}",
+			"c.yaml:1: failover.deadline: must not be below silence, which is 1s",
+		},
+		{"no deadline", "failover: {deadline: 0}", "c.yaml:1: failover.deadline: must be more than 0"},
+		{
+			"all of it off", "disable_probes: true\nfailover: {silence: 0, hedge: 0, replay: never}\n" +
+				"probe: {enable_tcp: false, enable_udp: false, tcp_target: [], udp_target: '', dns_name: ''}",
+			"",
+		},
+		{
 			"tun without device",
 			"tun: {enable: true, device: ''}",
 			"c.yaml:1: tun.device: is empty, and tun.enable is true",
