@@ -1,0 +1,58 @@
+package health
+
+import "time"
+
+const (
+	// smoothing is the part of a new sample in the smoothed RTT: 1/4.
+	smoothing = 4
+	// penaltyBase is what a first failure costs; each further one doubles what is left and adds this.
+	penaltyBase = 500 * time.Millisecond
+	// penaltyMax lets a path that is well again compete within minutes, however long it was not.
+	penaltyMax = 4 * time.Second
+	// penaltyHalfLife is how long it takes to forgive a half.
+	penaltyHalfLife = 30 * time.Second
+	// oneEvent is how close failures are that count as one: all flows of a path meet the same event.
+	oneEvent = time.Second
+	// sampleLife is the age at which an RTT is unknown again.
+	sampleLife = 10 * time.Minute
+)
+
+// smooth adds a sample to a moving average.
+func smooth(average, sample time.Duration) time.Duration {
+	return average + (sample-average)/smoothing
+}
+
+// punish returns the penalty after another failure.
+func punish(penalty time.Duration) time.Duration {
+	return min(2*penalty+penaltyBase, penaltyMax)
+}
+
+// decay returns what is left of a penalty after a time: a half for each half-life, and a straight line in
+// between, which is at most 6 % above the exponential and costs no floating point.
+func decay(penalty, age time.Duration) time.Duration {
+	if penalty == 0 || age <= 0 {
+		return penalty
+	}
+	halves := age / penaltyHalfLife
+	if halves >= 32 {
+		return 0
+	}
+	penalty >>= halves
+	return penalty - penalty*(age%penaltyHalfLife)/(2*penaltyHalfLife)
+}
+
+// ageing returns what an RTT of some age counts for, and the term that makes it worse: none while it is
+// fresh, then as much as makes it unknown, step by step, at the end of its life. An RTT above UnknownRTT
+// stays what it is until then.
+func ageing(rtt, age, fresh time.Duration) (counts, stale time.Duration) {
+	life := max(sampleLife, 2*fresh)
+	switch {
+	case age <= fresh:
+		return rtt, 0
+	case age >= life:
+		return 0, 0
+	case rtt >= UnknownRTT:
+		return rtt, 0
+	}
+	return rtt, time.Duration(float64(UnknownRTT-rtt) * float64(age-fresh) / float64(life-fresh))
+}

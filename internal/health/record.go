@@ -1,0 +1,203 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrStalled says that flows to several targets sent something and nothing at all came back.
+var ErrStalled = errors.New("no answer from any target")
+
+const (
+	// stallWindow is how far apart stalls may be to be one trouble.
+	stallWindow = time.Minute
+	// maxStallShift bounds the cooling of a path that stalls again and again: 8 times Cooldown.
+	maxStallShift = 3
+)
+
+// Policy is what makes a path up, down or cooling.
+type Policy struct {
+	FailThreshold    int           // failed probes in a row that make it down
+	SuccessThreshold int           // passed probes in a row that make it up
+	Cooldown         time.Duration // how long it is left out after a flow failed
+	MaxInterval      time.Duration // between probes; an RTT is fresh for twice as long
+}
+
+// Record is the memory of one path. Its methods may be called concurrently. None reads the clock.
+type Record struct {
+	policy Policy
+
+	mu         sync.Mutex
+	state      State
+	failures   int // of probes, in a row
+	successes  int
+	rtt        time.Duration // smoothed; 0 = never measured
+	sampleAt   time.Time
+	penalty    time.Duration // as of penaltyAt
+	penaltyAt  time.Time
+	coolUntil  time.Time
+	coolCause  cause
+	stall      string // a target that stalled; "" = none since the last answer
+	stallAt    time.Time
+	stallRow   int // how often stalls cooled it since the last answer
+	lastErr    error
+	lastErrAt  time.Time
+	lastAnswer time.Time
+}
+
+// cause is why a path cools, which decides what ends it early.
+type cause uint8
+
+const (
+	flowFailed cause = iota // nothing does
+	stalled                 // an answer to a flow; a passed probe proves nothing where flows get no answer
+	noNetwork               // an answer to a flow or a passed probe
+)
+
+// NewRecord returns the record of a path that nothing is known of.
+func NewRecord(p Policy) *Record {
+	p.FailThreshold = max(p.FailThreshold, 1)
+	p.SuccessThreshold = max(p.SuccessThreshold, 1)
+	return &Record{policy: p}
+}
+
+// Success says that a probe passed. rtt is that of its request and answer alone.
+func (r *Record) Success(now time.Time, rtt time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rtt = max(rtt, 1)
+	if r.rtt == 0 || now.Sub(r.sampleAt) > r.fresh() {
+		r.rtt = rtt
+	} else {
+		r.rtt = smooth(r.rtt, rtt)
+	}
+	r.sampleAt = now
+	r.failures = 0
+	r.successes++
+	if r.successes >= r.policy.SuccessThreshold {
+		r.state = Up
+	}
+	r.endCooling(now, noNetwork)
+}
+
+// Failure says that a probe failed. What is this host's own fault does not count.
+func (r *Record) Failure(now time.Time, err error) {
+	if IsLocal(err) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blame(now, err)
+	r.successes = 0
+	r.failures++
+	if r.failures >= r.policy.FailThreshold {
+		r.state = Down
+	}
+}
+
+// FlowFailed says that a flow could not be opened, or broke before its first answer. The path cools. What is
+// this host's own fault does not count.
+func (r *Record) FlowFailed(now time.Time, err error) {
+	if IsLocal(err) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blame(now, err)
+	why := flowFailed
+	if IsNoNetwork(err) {
+		why = noNetwork
+	}
+	r.cool(now.Add(r.policy.Cooldown), why)
+}
+
+// Answered says that a flow got its first answer, or that a datagram came: the path lives, whatever probes
+// say.
+func (r *Record) Answered(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastAnswer = now
+	r.stall, r.stallRow = "", 0
+	r.failures = 0
+	r.state = Up
+	r.endCooling(now, stalled)
+	r.endCooling(now, noNetwork)
+}
+
+// Stalled says that a flow sent something to a target and that nothing came back within the limit of
+// silence. One target may be to blame itself; when a second one stalls too and nothing was answered since
+// the first did, the path cools. It cools for longer each time until something is answered.
+func (r *Record) Stalled(now time.Time, target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stall == "" || now.Sub(r.stallAt) > stallWindow {
+		r.stall, r.stallAt = target, now
+		return
+	}
+	if r.stall == target {
+		return
+	}
+	r.blame(now, fmt.Errorf("%w: %s, %s", ErrStalled, r.stall, target))
+	r.cool(now.Add(r.policy.Cooldown<<r.stallRow), stalled)
+	r.stall = ""
+	r.stallRow = min(r.stallRow+1, maxStallShift)
+}
+
+// Status returns what is known, as of now.
+func (r *Record) Status(now time.Time) Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Status{
+		At:          now,
+		State:       r.state,
+		CoolUntil:   r.coolUntil,
+		LastError:   r.lastErr,
+		LastErrorAt: r.lastErrAt,
+		LastSample:  r.sampleAt,
+		LastAnswer:  r.lastAnswer,
+		Failures:    r.failures,
+		Successes:   r.successes,
+	}
+	if !r.coolUntil.IsZero() {
+		s.Cooling = r.coolUntil.After(now)
+	}
+	if r.penalty > 0 {
+		s.Penalty = decay(r.penalty, now.Sub(r.penaltyAt))
+	}
+	if r.rtt > 0 {
+		s.RTT, s.Stale = ageing(r.rtt, now.Sub(r.sampleAt), r.fresh())
+	}
+	return s
+}
+
+// fresh is the age up to which an RTT is as good as new.
+func (r *Record) fresh() time.Duration { return 2 * r.policy.MaxInterval }
+
+// blame remembers an error and punishes for it. r.mu is held.
+func (r *Record) blame(now time.Time, err error) {
+	r.lastErr, r.lastErrAt = err, now
+	if IsNoNetwork(err) {
+		return
+	}
+	age := now.Sub(r.penaltyAt)
+	if r.penalty > 0 && age < oneEvent {
+		return
+	}
+	r.penalty, r.penaltyAt = punish(decay(r.penalty, age)), now
+}
+
+// cool leaves the path out, never for less than it was before. r.mu is held.
+func (r *Record) cool(until time.Time, why cause) {
+	if until.After(r.coolUntil) {
+		r.coolUntil, r.coolCause = until, why
+	}
+}
+
+// endCooling ends it if that was its cause. r.mu is held.
+func (r *Record) endCooling(now time.Time, why cause) {
+	if r.coolCause == why && r.coolUntil.After(now) {
+		r.coolUntil = now
+	}
+}
