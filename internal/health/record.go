@@ -113,6 +113,17 @@ func (r *Record) FlowFailed(now time.Time, err error) {
 	r.cool(now.Add(r.policy.Cooldown), why)
 }
 
+// Excuse says that a probe failed although it reached the upstream, and that its target is to blame. Nothing
+// counts; a path that such failures put down is unknown again.
+func (r *Record) Excuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == Down {
+		r.state = Unknown
+	}
+	r.failures = 0
+}
+
 // Answered says that a flow got its first answer, or that a datagram came: the path lives, whatever probes
 // say.
 func (r *Record) Answered(now time.Time) {
