@@ -28,7 +28,7 @@ func punish(penalty time.Duration) time.Duration {
 }
 
 // decay returns what is left of a penalty after a time: a half for each half-life, and a straight line in
-// between, which is at most 6 % above the exponential and costs no floating point.
+// between, which is at most 6 % above the exponential and much cheaper.
 func decay(penalty, age time.Duration) time.Duration {
 	if penalty == 0 || age <= 0 {
 		return penalty
@@ -38,7 +38,8 @@ func decay(penalty, age time.Duration) time.Duration {
 		return 0
 	}
 	penalty >>= halves
-	return penalty - penalty*(age%penaltyHalfLife)/(2*penaltyHalfLife)
+	part := float64(age%penaltyHalfLife) / float64(2*penaltyHalfLife)
+	return penalty - time.Duration(part*float64(penalty))
 }
 
 // ageing returns what an RTT of some age counts for, and the term that makes it worse: none while it is

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,6 +70,9 @@ func exchangeHTTP(conn io.ReadWriter, target string) (time.Duration, error) {
 	}
 	rtt := time.Since(began)
 	if _, err := io.ReadFull(conn, start[n:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		return 0, fmt.Errorf("answer %q...: %w", start[:n], err)
 	}
 	if string(start[:]) != httpStart {
