@@ -11,6 +11,9 @@
 //	   | or an answer to a flow         |  |
 //	   +------------> up ---------------+<-+
 //
+// A failure that the target of a probe is to blame for does not count, and a path that such failures put down
+// is unknown again: a path whose probes fail while flows on it are answered gives the target away.
+//
 // Cooling is apart from these states: a flow that fails leaves the path out for a while although its probes
 // may pass. What is decided is decided by pure functions of values and the time they are given.
 package health

@@ -26,9 +26,10 @@ type judge struct {
 
 // seen is what the probes of one path met.
 type seen struct {
-	passed  time.Time // when one passed last
-	failed  time.Time // when the last one began that reached no target
-	failing int       // how many in a row
+	passed time.Time // when one passed last
+	// When the first and the last of a row of probes began that opened the path and got no answer; zero when
+	// there is no such row.
+	first, last time.Time
 }
 
 func newJudge(paths []Path, grace time.Duration) *judge {
@@ -48,19 +49,22 @@ func (j *judge) fail(i int, began, now time.Time, at Stage) verdict {
 	defer j.mu.Unlock()
 	mine := &j.seen[i]
 	if at != Quality {
-		mine.failing = 0
+		mine.first, mine.last = time.Time{}, time.Time{}
 		return guilty
 	}
-	mine.failed = began
-	mine.failing++
+	if mine.first.IsZero() {
+		mine.first = began
+	}
+	mine.last = began
 	if j.alive(i, began, now) {
 		return excused
 	}
 	return j.byOthers(i, now)
 }
 
-// byOthers asks whether another path of the protocol proves the targets out of order: it answers flows, its
-// probes fail, and none of any path has passed since. j.mu is held.
+// byOthers asks whether another path of the protocol gives the targets away: flows are answered on it, and
+// its probes fail. One such failure, newer than any success, is a doubt; a row of them, during which no path
+// had a success, is a proof. j.mu is held.
 func (j *judge) byOthers(i int, now time.Time) verdict {
 	var passed time.Time
 	for k := range j.paths {
@@ -68,18 +72,32 @@ func (j *judge) byOthers(i int, now time.Time) verdict {
 			passed = j.seen[k].passed
 		}
 	}
-	best := guilty
+	found := guilty
 	for k, other := range j.seen {
-		if k == i || j.paths[k].Proto != j.paths[i].Proto || other.failing == 0 ||
-			!other.failed.After(passed) || !j.alive(k, other.failed, now) {
+		if k == i || j.paths[k].Proto != j.paths[i].Proto ||
+			!other.last.After(passed) || !j.alive(k, other.last, now) {
 			continue
 		}
-		best = max(best, excused)
-		if other.failing > 1 {
-			best = cleared
+		found = max(found, excused)
+		if other.first.After(passed) && other.last.After(other.first) {
+			found = cleared
 		}
 	}
-	return best
+	return found
+}
+
+// witness returns a path whose probe would tell whether path i or its target is to blame for a failure that
+// began at a time: flows are answered on it, and it was not probed since.
+func (j *judge) witness(i int, began, now time.Time) (int, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for k, other := range j.seen {
+		if k != i && j.paths[k].Proto == j.paths[i].Proto &&
+			other.passed.Before(began) && other.last.Before(began) && j.alive(k, began, now) {
+			return k, true
+		}
+	}
+	return 0, false
 }
 
 // alive reports whether a flow was answered on path k since a probe began, or shortly before.

@@ -185,6 +185,32 @@ func TestUDPProbeRefusesQuestions(t *testing.T) {
 	}
 }
 
+// The end of the context interrupts by a deadline, which the second wait for an answer must not undo.
+func TestUDPProbeIsCalledOffBetweenQueries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		queries := 0
+		n := &fakeNet{datagram: func(string, []byte) [][]byte {
+			if queries++; queries == 2 {
+				cancel()
+				time.Sleep(ms) // for the interruption
+			}
+			return nil
+		}}
+		probe, err := health.UDPProbe(n, []string{"192.0.2.1:53"}, question, limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = probe(ctx)
+		wantStage(t, err, health.Quality, context.Canceled)
+		if took, want := time.Since(began), limits.Exchange/2+ms; took != want {
+			t.Errorf("probe took %v, want %v", took, want)
+		}
+		n.wait(t)
+	})
+}
+
 // brokenConn cannot be written to.
 type brokenConn struct{ *fakePacketConn }
 

@@ -116,7 +116,7 @@ func (p *Prober) sleep(ctx context.Context, i int, wait time.Duration) bool {
 	if p.clocks[i].offline {
 		pause = p.Schedule.Interval // nothing comes of haste
 	}
-	timer.Reset(time.Until(p.clocks[i].ended.Add(min(pause, wait))))
+	timer.Reset(time.Until(p.clocks[i].ended.Add(pause)))
 	select {
 	case <-timer.C:
 		return true
@@ -164,6 +164,9 @@ func (p *Prober) record(i int, began, now time.Time, r Result) bool {
 	switch v {
 	case guilty:
 		record.Failure(now, r.Err)
+		if witness, ok := p.judge.witness(i, began, now); ok && r.Before.State != Down {
+			p.Soon(witness)
+		}
 	case cleared:
 		record.Excuse()
 	default:

@@ -141,6 +141,10 @@ func TestStallsCoolForLongerEachTime(t *testing.T) {
 			t.Errorf("cooling after stalls no. %d = %v, want %v", i+1, got, want)
 		}
 	}
+	r.FlowFailed(at(4*time.Hour+time.Second), errRefused)
+	if s := r.Status(at(4 * time.Hour)); !s.CoolUntil.Equal(at(4*time.Hour + 8*policy.Cooldown)) {
+		t.Errorf("a failed flow moved the end of cooling to %v", s.CoolUntil)
+	}
 	r.Answered(at(10 * time.Hour))
 	if got := stallAt(11 * time.Hour); got != policy.Cooldown {
 		t.Errorf("cooling after an answer = %v, want %v", got, policy.Cooldown)
