@@ -34,6 +34,7 @@ type Record struct {
 	failures   int // of probes, in a row
 	successes  int
 	rtt        time.Duration // smoothed; 0 = never measured
+	samples    samples       // that it was made of last
 	sampleAt   time.Time
 	penalty    time.Duration // as of penaltyAt
 	penaltyAt  time.Time
@@ -69,9 +70,13 @@ func (r *Record) Success(now time.Time, rtt time.Duration) {
 	defer r.mu.Unlock()
 	rtt = max(rtt, 1)
 	if r.rtt == 0 || now.Sub(r.sampleAt) > r.fresh() {
-		r.rtt = rtt
+		r.samples = samples{}
+	}
+	r.samples.add(rtt)
+	if median := r.samples.median(); r.samples.few() {
+		r.rtt = median
 	} else {
-		r.rtt = smooth(r.rtt, rtt)
+		r.rtt = smooth(r.rtt, median)
 	}
 	r.sampleAt = now
 	r.failures = 0
@@ -89,9 +94,13 @@ func (r *Record) Failure(now time.Time, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.blame(now, err)
 	r.successes = 0
 	r.failures++
+	base := flowPenalty
+	if r.failures < r.policy.FailThreshold {
+		base = probePenalty
+	}
+	r.blame(now, err, base)
 	if r.failures >= r.policy.FailThreshold {
 		r.state = Down
 	}
@@ -105,7 +114,7 @@ func (r *Record) FlowFailed(now time.Time, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.blame(now, err)
+	r.blame(now, err, flowPenalty)
 	why := flowFailed
 	if IsNoNetwork(err) {
 		why = noNetwork
@@ -150,7 +159,7 @@ func (r *Record) Stalled(now time.Time, target string) {
 	if r.stall == target {
 		return
 	}
-	r.blame(now, fmt.Errorf("%w: %s, %s", ErrStalled, r.stall, target))
+	r.blame(now, fmt.Errorf("%w: %s, %s", ErrStalled, r.stall, target), flowPenalty)
 	r.cool(now.Add(r.policy.Cooldown<<r.stallRow), stalled)
 	r.stall = ""
 	r.stallRow = min(r.stallRow+1, maxStallShift)
@@ -167,6 +176,7 @@ func (r *Record) Status(now time.Time) Status {
 		LastError:   r.lastErr,
 		LastErrorAt: r.lastErrAt,
 		LastSample:  r.sampleAt,
+		LastRTT:     r.samples.last(),
 		LastAnswer:  r.lastAnswer,
 		Failures:    r.failures,
 		Successes:   r.successes,
@@ -186,8 +196,8 @@ func (r *Record) Status(now time.Time) Status {
 // fresh is the age up to which an RTT is as good as new.
 func (r *Record) fresh() time.Duration { return 2 * r.policy.MaxInterval }
 
-// blame remembers an error and punishes for it. r.mu is held.
-func (r *Record) blame(now time.Time, err error) {
+// blame remembers an error and punishes for it by base, or more the more there was before. r.mu is held.
+func (r *Record) blame(now time.Time, err error, base time.Duration) {
 	r.lastErr, r.lastErrAt = err, now
 	if IsNoNetwork(err) {
 		return
@@ -196,7 +206,7 @@ func (r *Record) blame(now time.Time, err error) {
 	if r.penalty > 0 && age < oneEvent {
 		return
 	}
-	r.penalty, r.penaltyAt = punish(decay(r.penalty, age)), now
+	r.penalty, r.penaltyAt = punish(decay(r.penalty, age), base), now
 }
 
 // cool leaves the path out, never for less than it was before. r.mu is held.

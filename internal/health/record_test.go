@@ -171,9 +171,14 @@ func TestStallsFarApartAreTwoTroubles(t *testing.T) {
 func TestRTTIsSmoothed(t *testing.T) {
 	r := health.NewRecord(policy)
 	for i, step := range []struct{ sample, want time.Duration }{
-		{40 * ms, 40 * ms}, // the first sets it
-		{80 * ms, 50 * ms},
-		{10 * ms, 40 * ms},
+		{300 * ms, 300 * ms}, // the first sets it, but one that was long by accident is soon forgotten
+		{40 * ms, 40 * ms},
+		{40 * ms, 40 * ms},
+		{500 * ms, 40 * ms},
+		{40 * ms, 40 * ms},
+		{500 * ms, 40 * ms}, // two of five say nothing
+		{80 * ms, 50 * ms},  // three do: the median is 80 ms, and a quarter of it counts
+		{80 * ms, 57500 * time.Microsecond},
 	} {
 		now := at(time.Duration(i) * time.Second)
 		r.Success(now, step.sample)
@@ -192,8 +197,9 @@ func TestRTTKeepsMicroseconds(t *testing.T) {
 	r := health.NewRecord(policy)
 	r.Success(at(0), 230*time.Microsecond)
 	r.Success(at(1), 270*time.Microsecond)
-	if got := r.Status(at(2)).RTT; got != 240*time.Microsecond {
-		t.Errorf("RTT = %v, want 240µs", got)
+	r.Success(at(2), 240*time.Microsecond)
+	if s := r.Status(at(3)); s.RTT != 240*time.Microsecond || s.LastRTT != 240*time.Microsecond {
+		t.Errorf("RTT = %v, last %v, want 240µs", s.RTT, s.LastRTT)
 	}
 	r = health.NewRecord(policy)
 	r.Success(at(0), 0)
@@ -231,11 +237,31 @@ func TestSlowRTTAgesWithoutBecomingBetter(t *testing.T) {
 	}
 }
 
+// A lost probe now and then is worth no switch. One that puts the path down costs as much as a flow's failure.
+func TestPenaltyOfProbes(t *testing.T) {
+	r := health.NewRecord(policy)
+	for i, want := range []time.Duration{10 * ms, 15 * ms, 17500 * time.Microsecond} {
+		now := at(time.Duration(i) * time.Minute)
+		r.Failure(now, errRefused)
+		if s := r.Status(now); (s.Penalty-want).Abs() > ms || s.State == health.Down {
+			t.Errorf("penalty after failure no. %d = %v, %v, want about %v", i+1, s.Penalty, s.State, want)
+		}
+		r.Success(now.Add(time.Second), 40*ms)
+	}
+	for range policy.FailThreshold {
+		r.Failure(at(10*time.Minute), errRefused)
+		r.Failure(at(10*time.Minute+2*time.Second), errRefused)
+	}
+	if s := r.Status(at(10*time.Minute + 2*time.Second)); s.Penalty < 500*ms || s.State != health.Down {
+		t.Errorf("penalty of a path that is down = %v, %v", s.Penalty, s.State)
+	}
+}
+
 func TestPenalty(t *testing.T) {
 	r := health.NewRecord(policy)
 	for i, want := range []time.Duration{500 * ms, 1483 * ms, 3417 * ms, 4000 * ms, 4000 * ms} {
 		now := at(time.Duration(i) * time.Second)
-		r.Failure(now, errRefused)
+		r.FlowFailed(now, errRefused)
 		if got := r.Status(now).Penalty; (got - want).Abs() > ms {
 			t.Errorf("penalty after failure no. %d = %v, want about %v", i+1, got, want)
 		}

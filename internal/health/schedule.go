@@ -29,7 +29,7 @@ const (
 
 // unstablePenalty is what a penalty must have decayed to for a path to be stable again: that of one failure
 // after a minute.
-const unstablePenalty = penaltyBase / 4
+const unstablePenalty = flowPenalty / 4
 
 // Next is how long to wait before the next probe, without jitter. previous is what it was before the last
 // one, or 0 if the path was in another state then.
@@ -75,10 +75,16 @@ func (s Schedule) pace(st Status) pace {
 	switch {
 	case st.State == Down:
 		return fast
-	case st.State == Unknown || st.Failures > 0 || st.Cooling || st.Penalty >= unstablePenalty:
+	case st.State == Unknown || st.Failures > 0 || st.Cooling || st.Penalty >= unstablePenalty || changes(st):
 		return medium
 	case !st.LastAnswer.IsZero() && st.At.Sub(st.LastAnswer) <= s.Interval:
 		return slow
 	}
 	return growing
+}
+
+// changes reports whether the last measurement is so far from the others that it takes more to believe either.
+func changes(st Status) bool {
+	const noise = 50 * time.Millisecond
+	return st.RTT > 0 && (st.LastRTT > 2*st.RTT+noise || st.LastRTT < st.RTT/2-noise)
 }

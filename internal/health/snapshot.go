@@ -45,6 +45,7 @@ func (r *Record) Restore(s Snapshot, now time.Time) {
 	}
 	if at, ok := recent(s.RTTAt, now, sampleLife); ok && s.RTT > 0 {
 		r.rtt, r.sampleAt = s.RTT, at
+		r.samples.add(s.RTT)
 	}
 	if at, ok := recent(s.PenaltyAt, now, sampleLife); ok && s.Penalty > 0 {
 		r.penalty, r.penaltyAt = min(s.Penalty, penaltyMax), at

@@ -46,6 +46,7 @@ type Status struct {
 	LastError   error // that counted
 	LastErrorAt time.Time
 	LastSample  time.Time // of the RTT
+	LastRTT     time.Duration
 	LastAnswer  time.Time // to a flow
 
 	Failures, Successes int // of probes, in a row
