@@ -10,12 +10,6 @@ import (
 // true deletes their line.
 var notAvailable = []string{
 	"tun.",
-	"selection.sticky_ttl",
-	"selection.min_switch",
-	"selection.warm_standby_",
-	"selection.standby_",
-	"healthcheck.",
-	"probe.",
 }
 
 // deprecated are keys of the earlier client that are accepted and mean nothing here.
@@ -46,12 +40,6 @@ func (d *decoder) sortOut(c *Config) {
 	for _, key := range deprecated {
 		if d.has(key) {
 			c.Deprecated = append(c.Deprecated, key)
-		}
-	}
-	for _, u := range c.Upstreams {
-		if u.Weight != 1 {
-			c.NotAvailable = append(c.NotAvailable, "upstreams[].weight")
-			break
 		}
 	}
 	for _, key := range d.asked {

@@ -54,23 +54,14 @@ func TestNotAvailable(t *testing.T) {
 		{"nothing set", "", ""},
 		{
 			"what works",
-			"selection: {cooldown: 1m}\nfwmark: 5\nwebsocket: {debug: true}\ndisable_probes: true",
+			"selection: {sticky_ttl: 1s, warm_standby_n: 2, affinity: client, close_old: true}\n" +
+				"failover: {hedge: 500ms}\nhealthcheck: {interval: 1s}\nprobe: {tcp_target: [a.example:80]}",
 			"",
 		},
 		{"tun", "tun: {enable: true, mtu: 1400}", "tun.enable tun.mtu"},
 		{"tun by device", "tun: {device: tun0}", "tun.device"},
 		{"tun off", "tun: {enable: false, device: tun0, mtu: 1400}", ""},
-		{"standby", "selection: {warm_standby_n: 2}", "selection.warm_standby_n"},
-		{"no standby", "selection: {warm_standby_n: 0, standby_keepalive: false, sticky_ttl: 0}", ""},
-		{
-			"selection",
-			"selection: {sticky_ttl: 1s, min_switch: 1s, warm_standby_interval: 1s, standby_keepalive: true}",
-			"selection.sticky_ttl selection.min_switch selection.warm_standby_interval " +
-				"selection.standby_keepalive",
-		},
-		{"health", "healthcheck: {interval: 1s, jitter: 0}", "healthcheck.interval"},
-		{"probe", "probe: {tcp_target: [a.example:80], enable_udp: false}", "probe.tcp_target"},
-		{"null", "probe: {tcp_target: null}", ""},
+		{"null", "tun: {enable: true, mtu: null, netns: ''}", "tun.enable"},
 		{"deprecated", "tun: {enable: true, debug: true}", "tun.enable"},
 	}
 	for _, tt := range tests {
