@@ -30,6 +30,13 @@ type PathWatcher interface {
 	Unacknowledged() time.Duration
 }
 
+// Sharer is a stream of a connection that carries other streams too.
+type Sharer interface {
+	// Strained reports whether a new flow is better off on another connection: bulk is moving on this one, or
+	// it takes no more streams.
+	Strained() bool
+}
+
 // WaitReader is a reader that can wait for data without a buffer to put it in, so that an idle flow holds
 // none.
 type WaitReader interface {

@@ -25,6 +25,7 @@ type Config struct {
 	Stream      *carrier.Endpoint // nil: no TCP
 	Packet      *carrier.Endpoint // nil: no UDP
 	WebSocket   websocket.Options
+	Standby     Standby
 	DialTimeout time.Duration   // for opening one carrier; 0 = no limit but ctx
 	OnBadPacket func(err error) // see shadowsocks.PacketListener
 }
@@ -33,8 +34,20 @@ type Config struct {
 type Upstream struct {
 	name    string
 	timeout time.Duration
-	stream  *shadowsocks.StreamDialer
-	packet  *shadowsocks.PacketListener
+	streams *streams // nil: no TCP
+	packets *packets // nil: no UDP
+}
+
+// streams are the ways to open streams: for flows, with what standby keeps ready, and for probes, without.
+type streams struct {
+	standby      *standby[*websocket.Stream]
+	flow, probed shadowsocks.StreamDialer
+}
+
+// packets are the same for packet sockets.
+type packets struct {
+	standby      *standby[*websocket.Packets]
+	flow, probed shadowsocks.PacketListener
 }
 
 var (
@@ -42,58 +55,96 @@ var (
 	_ transport.PacketListener = (*Upstream)(nil)
 )
 
-// New composes an upstream; it opens nothing.
+// New composes an upstream; it opens nothing. One that is told to keep connections ready must be closed.
 func New(c Config) *Upstream {
 	u := &Upstream{name: c.Name, timeout: c.DialTimeout}
 	if c.Stream != nil {
-		u.stream = &shadowsocks.StreamDialer{
-			Name:     c.Name,
-			Endpoint: websocket.StreamEndpoint{Carrier: c.Stream, Options: c.WebSocket},
-			Key:      c.Key,
-			Prefix:   c.Prefix,
-		}
+		u.streams = newStreams(c)
 	}
 	if c.Packet != nil {
-		u.packet = &shadowsocks.PacketListener{
-			Endpoint:    websocket.PacketEndpoint{Carrier: c.Packet, Options: c.WebSocket},
-			Key:         c.Key,
-			OnBadPacket: c.OnBadPacket,
-		}
+		u.packets = newPackets(c)
 	}
 	return u
+}
+
+func newStreams(c Config) *streams {
+	ready := newStandby(c, func(ctx context.Context, o websocket.Options) (*websocket.Stream, error) {
+		conn, err := c.Stream.ConnectStream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return websocket.NewStream(conn, o), nil
+	})
+	dialer := func(e transport.StreamEndpoint) shadowsocks.StreamDialer {
+		return shadowsocks.StreamDialer{Name: c.Name, Endpoint: e, Key: c.Key, Prefix: c.Prefix}
+	}
+	return &streams{
+		standby: ready,
+		flow:    dialer(streamStandby{ready}),
+		probed:  dialer(websocket.StreamEndpoint{Carrier: c.Stream, Options: c.WebSocket}),
+	}
+}
+
+func newPackets(c Config) *packets {
+	ready := newStandby(c, func(ctx context.Context, o websocket.Options) (*websocket.Packets, error) {
+		conn, err := c.Packet.ConnectStream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return websocket.NewPackets(conn, o), nil
+	})
+	listener := func(e transport.PacketEndpoint) shadowsocks.PacketListener {
+		return shadowsocks.PacketListener{Endpoint: e, Key: c.Key, OnBadPacket: c.OnBadPacket}
+	}
+	return &packets{
+		standby: ready,
+		flow:    listener(packetStandby{ready}),
+		probed:  listener(websocket.PacketEndpoint{Carrier: c.Packet, Options: c.WebSocket}),
+	}
 }
 
 // Name is the configured name.
 func (u *Upstream) Name() string { return u.name }
 
 // CarriesStreams reports whether the upstream has a URL for TCP.
-func (u *Upstream) CarriesStreams() bool { return u.stream != nil }
+func (u *Upstream) CarriesStreams() bool { return u.streams != nil }
 
 // CarriesPackets reports whether the upstream has a URL for UDP.
-func (u *Upstream) CarriesPackets() bool { return u.packet != nil }
+func (u *Upstream) CarriesPackets() bool { return u.packets != nil }
 
-// DialStream implements transport.StreamDialer. It returns when the server is reached, not the target.
+// DialStream implements transport.StreamDialer. It returns when the server is reached, not the target, and at
+// once with a connection that was ready.
 func (u *Upstream) DialStream(ctx context.Context, addr string) (transport.StreamConn, error) {
-	if u.stream == nil {
+	if u.streams == nil {
 		return nil, u.wrap(ErrNotCarried)
 	}
+	return u.dialStream(ctx, &u.streams.flow, addr)
+}
+
+func (u *Upstream) dialStream(
+	ctx context.Context, d *shadowsocks.StreamDialer, addr string,
+) (transport.StreamConn, error) {
 	ctx, cancel := u.bound(ctx)
 	defer cancel()
-	conn, err := u.stream.DialStream(ctx, addr)
+	conn, err := d.DialStream(ctx, addr)
 	if err != nil {
 		return nil, u.wrap(err)
 	}
 	return conn, nil
 }
 
-// ListenPacket implements transport.PacketListener.
+// ListenPacket implements transport.PacketListener, at once with a connection that was ready.
 func (u *Upstream) ListenPacket(ctx context.Context) (net.PacketConn, error) {
-	if u.packet == nil {
+	if u.packets == nil {
 		return nil, u.wrap(ErrNotCarried)
 	}
+	return u.listenPacket(ctx, &u.packets.flow)
+}
+
+func (u *Upstream) listenPacket(ctx context.Context, l *shadowsocks.PacketListener) (net.PacketConn, error) {
 	ctx, cancel := u.bound(ctx)
 	defer cancel()
-	conn, err := u.packet.ListenPacket(ctx)
+	conn, err := l.ListenPacket(ctx)
 	if err != nil {
 		return nil, u.wrap(err)
 	}

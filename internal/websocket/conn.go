@@ -56,13 +56,7 @@ func (c *conn) init(carrier transport.StreamConn, o Options, mayBlock func() boo
 	}
 	c.out = newFrameWriter(carrier)
 	c.in.src, c.in.onControl = heardReader{carrier, &c.alive}, c.control
-	c.alive.pingAfter, c.alive.pongLimit = o.PingAfter, o.PongLimit
-	if o.PingAfter == 0 {
-		c.alive.pingAfter = defaultPingAfter
-	}
-	if o.PongLimit <= 0 {
-		c.alive.pongLimit = defaultPongLimit
-	}
+	c.alive.setLimits(o)
 	c.alive.ping, c.alive.frames = c.ping, c.out.frames.Load
 	c.alive.dead = func() { c.giveUp(ErrPingTimeout) }
 	c.alive.mayBlock = mayBlock

@@ -34,26 +34,37 @@ var ErrPingTimeout = errors.New("websocket peer does not answer pings")
 // against the peer only while somebody reads: when the application takes no more, answers wait unread below
 // us.
 type keepalive struct {
-	pingAfter time.Duration // silence before a ping
-	pongLimit time.Duration // silence after one
-	ping      func() (sent bool)
-	frames    func() uint64 // frames written so far, pings included
-	mayBlock  func() bool   // whether the peer may be alive and have stopped reading; never for datagrams
-	dead      func()        // called once, at most, and never after stop
+	ping     func() (sent bool)
+	frames   func() uint64 // frames written so far, pings included
+	mayBlock func() bool   // whether the peer may be alive and have stopped reading; never for datagrams
+	dead     func()        // called once, at most, and never after stop
 
 	epoch      time.Time     // what heard counts from
 	heard      atomic.Int64  // when something arrived last, as a time.Duration since epoch
 	reads      atomic.Uint64 // grows when a read begins and when it ends: odd while one waits
 	unanswered atomic.Int64  // bytes sent since something arrived
 	begun      atomic.Bool   // something was sent
-	over       atomic.Bool   // a Close frame went either way: no pong will come any more
+	over       atomic.Bool   // a Close frame went either way, or the peer is dead: no pong will come any more
 
-	mu       sync.Mutex
-	timer    *time.Timer   // nil before start and after the end
-	seen     time.Duration // heard, at the last tick
-	seenRead uint64        // reads, at the last tick
-	waiting  bool          // a ping is out
-	stuck    uint64        // frames, when a frame in progress last kept a ping from going out; 0 = it did not
+	mu        sync.Mutex
+	pingAfter time.Duration // silence before a ping; negative = never
+	pongLimit time.Duration // silence after one
+	timer     *time.Timer   // nil while there are no pings
+	seen      time.Duration // heard, at the last tick
+	seenRead  uint64        // reads, at the last tick
+	waiting   bool          // a ping is out
+	stuck     uint64        // frames, when a frame in progress last kept a ping from going out; 0 = it did not
+}
+
+// setLimits takes the limits from the options. The caller holds mu, or is the only one to know k.
+func (k *keepalive) setLimits(o Options) {
+	k.pingAfter, k.pongLimit = o.PingAfter, o.PongLimit
+	if o.PingAfter == 0 {
+		k.pingAfter = defaultPingAfter
+	}
+	if o.PongLimit <= 0 {
+		k.pongLimit = defaultPongLimit
+	}
 }
 
 // start begins the wait. A negative pingAfter means no keep-alive.
@@ -63,6 +74,25 @@ func (k *keepalive) start() {
 	k.epoch = time.Now()
 	if k.pingAfter > 0 {
 		k.timer = time.AfterFunc(jittered(k.pingAfter), k.tick)
+	}
+}
+
+// restart goes on with other limits. A ping that is out is forgotten: it was sent for the old ones.
+func (k *keepalive) restart(o Options) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over.Load() {
+		return
+	}
+	if k.timer != nil {
+		k.timer.Stop()
+		k.timer = nil
+	}
+	k.setLimits(o)
+	k.seen, k.waiting, k.stuck = time.Duration(k.heard.Load()), false, 0
+	if k.pingAfter > 0 {
+		silence := time.Since(k.epoch) - k.seen
+		k.timer = time.AfterFunc(jittered(k.pingAfter)-silence, k.tick)
 	}
 }
 
@@ -135,6 +165,7 @@ func (k *keepalive) tick() {
 		k.timer.Reset(k.pongLimit)
 	default:
 		k.timer = nil
+		k.over.Store(true)
 		k.dead()
 	}
 }

@@ -20,6 +20,7 @@ type Stream struct{ conn }
 var (
 	_ transport.StreamConn     = (*Stream)(nil)
 	_ transport.HeadroomWriter = (*Stream)(nil)
+	_ transport.WaitReader     = (*Stream)(nil)
 	_ transport.Aborter        = (*Stream)(nil)
 )
 
@@ -35,16 +36,24 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for s.in.left == 0 {
-		if err := s.in.advance(); err != nil {
-			return 0, s.why(err)
-		}
+	if err := s.WaitRead(); err != nil {
+		return 0, err
 	}
 	n, err := s.in.read(p)
 	if err != nil {
 		return 0, s.why(err)
 	}
 	return n, nil
+}
+
+// WaitRead implements transport.WaitReader: it returns when a message has begun to arrive.
+func (s *Stream) WaitRead() error {
+	for s.in.left == 0 {
+		if err := s.in.advance(); err != nil {
+			return s.why(err)
+		}
+	}
+	return nil
 }
 
 // frames holds buffers in which Write masks a copy of what it was given.

@@ -44,6 +44,7 @@ type Stream struct {
 var (
 	_ transport.StreamConn     = (*Stream)(nil)
 	_ transport.HeadroomWriter = (*Stream)(nil)
+	_ transport.Sharer         = (*Stream)(nil)
 	_ transport.Aborter        = (*Stream)(nil)
 )
 
@@ -304,6 +305,9 @@ func (s *Stream) finishLocked() {
 	}
 	s.c.forget(s)
 }
+
+// Strained implements transport.Sharer.
+func (s *Stream) Strained() bool { return s.c.Load().Busy || !s.c.Usable() }
 
 // LocalAddr implements net.Conn.
 func (s *Stream) LocalAddr() net.Addr { return s.c.net.LocalAddr() }

@@ -42,6 +42,7 @@ type Stream struct {
 
 var (
 	_ transport.StreamConn = (*Stream)(nil)
+	_ transport.Sharer     = (*Stream)(nil)
 	_ transport.Aborter    = (*Stream)(nil)
 )
 
@@ -179,6 +180,9 @@ func (s *Stream) isGone() bool {
 		return false
 	}
 }
+
+// Strained implements transport.Sharer.
+func (s *Stream) Strained() bool { return s.c.Load().Busy || !s.c.Usable() }
 
 // LocalAddr implements net.Conn.
 func (s *Stream) LocalAddr() net.Addr { return s.c.link.conn.LocalAddr() }

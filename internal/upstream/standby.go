@@ -1,0 +1,230 @@
+package upstream
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
+)
+
+const (
+	// renewAfter is the age at which a ready connection is replaced, and renewSpread by how much it varies.
+	// Servers want the first bytes of a stream within 30 s (outline-ss-rust) or 59 s (Outline).
+	renewAfter  = 20 * time.Second
+	renewSpread = 5 * time.Second
+	// lastAge is when it goes although no other took its place.
+	lastAge = 28 * time.Second
+	// proofAge is the age at which a connection shows that the server keeps what it takes.
+	proofAge = 5 * time.Second
+
+	// maxAhead bounds what the demand alone keeps ready, and maxDials how many are opened at a time.
+	maxAhead = 32
+	maxDials = 8
+
+	defaultInterval         = 2 * time.Second
+	defaultStandbyPing      = 15 * time.Second
+	defaultStandbyPong      = 1200 * time.Millisecond
+	defaultStandbyDialLimit = 10 * time.Second
+)
+
+// Standby says how connections are kept ready. The zero value is usable.
+type Standby struct {
+	Interval          time.Duration // between checks at least; 0 = 2 s
+	Keepalive         bool          // ping what is ready
+	KeepaliveInterval time.Duration // silence before a ping; 0 = 15 s
+	KeepaliveTimeout  time.Duration // silence after it by which the server is dead; 0 = 1.2 s
+}
+
+// options are those of a WebSocket while it is ready.
+func (s Standby) options(flows websocket.Options) websocket.Options {
+	flows.PingAfter = -1
+	if s.Keepalive {
+		flows.PingAfter = orDefault(s.KeepaliveInterval, defaultStandbyPing)
+	}
+	flows.PongLimit = orDefault(s.KeepaliveTimeout, defaultStandbyPong)
+	return flows
+}
+
+// connection is what standby asks of a WebSocket.
+type connection interface {
+	WaitRead() error
+	SetReadDeadline(t time.Time) error
+	SetKeepAlive(o websocket.Options)
+	Strained() bool
+	Leave()
+	Close() error
+}
+
+// standby opens WebSockets, and keeps some ready after their handshake to hand them out without a round trip.
+// A goroutine for each reads from it, so that its death is seen at once and its pings are answered.
+type standby[C connection] struct {
+	open     func(ctx context.Context, o websocket.Options) (C, error)
+	flows    websocket.Options // of what carries a flow
+	idle     websocket.Options // of what is ready
+	interval time.Duration
+	attempt  func() (context.Context, context.CancelFunc) // bounds one dial
+	stop     context.CancelFunc                           // ends them all
+
+	mu      sync.Mutex
+	keep    int // how many are to be ready at least; 0 = none
+	closed  bool
+	ready   []*warm[C] // oldest first
+	dialing int
+	demand  demand
+	opening time.Duration // what a dial takes, smoothed; 0 before the first
+	doubt   doubt
+	timer   *time.Timer // for the next look; nil before the first
+	workers sync.WaitGroup
+}
+
+func newStandby[C connection](c Config, open func(context.Context, websocket.Options) (C, error)) *standby[C] {
+	all, stop := context.WithCancel(context.Background())
+	limit := orDefault(c.DialTimeout, defaultStandbyDialLimit)
+	return &standby[C]{
+		open:     open,
+		flows:    c.WebSocket,
+		idle:     c.Standby.options(c.WebSocket),
+		interval: orDefault(c.Standby.Interval, defaultInterval),
+		attempt:  func() (context.Context, context.CancelFunc) { return context.WithTimeout(all, limit) },
+		stop:     stop,
+	}
+}
+
+// connect returns a ready connection, or dials where there is none.
+func (s *standby[C]) connect(ctx context.Context) (C, error) {
+	s.update(func(now time.Time) { s.demand.ask(now) })
+	for {
+		w := s.claim()
+		if w == nil {
+			return s.open(ctx, s.flows)
+		}
+		if w.handOver(s.flows) {
+			return w.conn, nil
+		}
+		s.died(w)
+	}
+}
+
+// Keep says how many to keep ready; more are while flows come fast. 0 closes what is ready.
+func (s *standby[C]) Keep(n int) {
+	s.update(func(time.Time) { s.keep = max(n, 0) })
+}
+
+// Ready is how many are ready.
+func (s *standby[C]) Ready() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ready)
+}
+
+// Close closes what is ready and waits for everything that standby runs. What was handed out stays open.
+func (s *standby[C]) Close() {
+	s.stop()
+	s.update(func(time.Time) { s.closed = true })
+	s.workers.Wait()
+}
+
+// update changes the state and does what follows from it.
+func (s *standby[C]) update(change func(now time.Time)) {
+	s.mu.Lock()
+	now := time.Now()
+	change(now)
+	leaving := s.tend(now)
+	s.mu.Unlock()
+	for _, w := range leaving {
+		w.interrupt()
+	}
+}
+
+// tend opens what is missing, and returns what must leave. The caller holds mu, and interrupts those without.
+func (s *standby[C]) tend(now time.Time) (leaving []*warm[C]) {
+	target := s.target(now)
+	leaving = s.release(now, target)
+	fresh := 0
+	for _, w := range s.ready {
+		if now.Before(w.renew) {
+			fresh++
+		}
+		if now.Sub(w.born) >= proofAge {
+			s.doubt.proved(w.born)
+		}
+	}
+	limit := s.doubt.limit(now)
+	for missing := target - fresh - s.dialing; missing > 0 && s.dialing < limit; missing-- {
+		s.dialing++
+		s.workers.Go(s.dial)
+	}
+	s.lookAgain(now)
+	return leaving
+}
+
+// target is how many should be ready or on their way.
+func (s *standby[C]) target(now time.Time) int {
+	if s.closed || s.keep == 0 {
+		return 0
+	}
+	return max(s.keep, min(maxAhead, s.demand.within(now, s.opening)))
+}
+
+// release takes out what is too old, once another has its place, or what nobody needs at all.
+func (s *standby[C]) release(now time.Time, target int) (leaving []*warm[C]) {
+	surplus := len(s.ready) - target
+	s.ready = slices.DeleteFunc(s.ready, func(w *warm[C]) bool {
+		old := !now.Before(w.renew) && surplus > 0
+		if target > 0 && !old && now.Before(w.last) {
+			return false
+		}
+		surplus--
+		w.fate = leaves
+		leaving = append(leaving, w)
+		return true
+	})
+	return leaving
+}
+
+// lookAgain has tend called when time alone changes what it does. The caller holds mu.
+func (s *standby[C]) lookAgain(now time.Time) {
+	if s.closed || s.keep == 0 {
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		return
+	}
+	next := now.Add(s.interval)
+	sooner := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	sooner(s.doubt.until)
+	for _, w := range s.ready {
+		sooner(w.renew)
+		sooner(w.last)
+	}
+	if s.timer == nil {
+		s.timer = time.AfterFunc(next.Sub(now), func() { s.update(func(time.Time) {}) })
+		return
+	}
+	s.timer.Reset(next.Sub(now))
+}
+
+// dial opens one connection and attends it.
+func (s *standby[C]) dial() {
+	ctx, cancel := s.attempt()
+	defer cancel()
+	began := time.Now()
+	conn, err := s.open(ctx, s.idle)
+	s.update(func(now time.Time) {
+		s.dialing--
+		if err != nil {
+			s.doubt.failed(now)
+			return
+		}
+		s.opening = smooth(s.opening, now.Sub(began))
+		w := newWarm(conn, now)
+		s.ready = append(s.ready, w)
+		s.workers.Go(func() { s.attend(w) })
+	})
+}
