@@ -93,8 +93,19 @@ func NewDialer(u *url.URL, c Config) *Dialer {
 // server share: each has things in it that the other cannot use.
 type sessions struct{ tls.ClientSessionCache }
 
+// Get returns a copy: quic-go writes to the session that a connection resumes, and several may resume one.
 func (s sessions) Get(key string) (*tls.ClientSessionState, bool) {
-	return s.ClientSessionCache.Get("h3 " + key)
+	found, ok := s.ClientSessionCache.Get("h3 " + key)
+	if !ok || found == nil {
+		return nil, false
+	}
+	ticket, session, err := found.ResumptionState()
+	if err != nil || session == nil {
+		return nil, false
+	}
+	copied := *session
+	own, err := tls.NewResumptionState(ticket, &copied)
+	return own, err == nil
 }
 
 func (s sessions) Put(key string, state *tls.ClientSessionState) {

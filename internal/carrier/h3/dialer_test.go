@@ -266,12 +266,42 @@ func TestResumption(t *testing.T) {
 func TestSessionsAreKeptApart(t *testing.T) {
 	cache := tls.NewLRUClientSessionCache(4)
 	ours := sessions{cache}
-	ours.Put("localhost", new(tls.ClientSessionState))
+	state, err := tls.NewResumptionState([]byte("ticket"), new(tls.SessionState))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours.Put("localhost", state)
 	if _, ok := cache.Get("localhost"); ok {
 		t.Error("the session of QUIC is under the key of TLS over TCP")
 	}
 	if _, ok := ours.Get("localhost"); !ok {
 		t.Error("the session of QUIC is not found again")
+	}
+}
+
+// Connections that resume one session at a time must not share it: quic-go writes to it.
+func TestSessionsAreCopied(t *testing.T) {
+	ours := sessions{tls.NewLRUClientSessionCache(4)}
+	state, err := tls.NewResumptionState([]byte("ticket"), &tls.SessionState{EarlyData: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours.Put("localhost", state)
+	session := func() *tls.SessionState {
+		t.Helper()
+		found, ok := ours.Get("localhost")
+		if !ok {
+			t.Fatal("the session is not found")
+		}
+		ticket, session, err := found.ResumptionState()
+		if err != nil || string(ticket) != "ticket" {
+			t.Fatalf("ticket = %q, %v, want the one that was put", ticket, err)
+		}
+		return session
+	}
+	session().EarlyData = false
+	if !session().EarlyData {
+		t.Error("what one connection writes shows in the session of another")
 	}
 }
 
