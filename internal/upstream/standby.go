@@ -21,7 +21,7 @@ const (
 
 	// maxAhead bounds what the demand alone keeps ready, and maxDials how many are opened at a time.
 	maxAhead = 32
-	maxDials = 8
+	maxDials = 16
 
 	defaultInterval         = 2 * time.Second
 	defaultStandbyPing      = 15 * time.Second
@@ -101,6 +101,7 @@ func (s *standby[C]) connect(ctx context.Context) (C, error) {
 			return s.open(ctx, s.flows)
 		}
 		if w.handOver(s.flows) {
+			s.update(func(time.Time) { s.doubt.proved(w.born) })
 			return w.conn, nil
 		}
 		s.died(w)
@@ -142,17 +143,19 @@ func (s *standby[C]) update(change func(now time.Time)) {
 func (s *standby[C]) tend(now time.Time) (leaving []*warm[C]) {
 	target := s.target(now)
 	leaving = s.release(now, target)
-	fresh := 0
+	fresh, unproved := 0, s.dialing
 	for _, w := range s.ready {
 		if now.Before(w.renew) {
 			fresh++
 		}
-		if now.Sub(w.born) >= proofAge {
-			s.doubt.proved(w.born)
+		if now.Before(w.proof) {
+			unproved++
+			continue
 		}
+		s.doubt.proved(w.born)
 	}
-	limit := s.doubt.limit(now)
-	for missing := target - fresh - s.dialing; missing > 0 && s.dialing < limit; missing-- {
+	few := min(target-fresh, maxDials, s.doubt.limit(now)-unproved+s.dialing)
+	for s.dialing < few {
 		s.dialing++
 		s.workers.Go(s.dial)
 	}
@@ -200,6 +203,7 @@ func (s *standby[C]) lookAgain(now time.Time) {
 	}
 	sooner(s.doubt.until)
 	for _, w := range s.ready {
+		sooner(w.proof)
 		sooner(w.renew)
 		sooner(w.last)
 	}

@@ -38,11 +38,11 @@ func (d *demand) fade(now time.Time) {
 }
 
 // within is how many may be asked for while one is opened. Flows that come by chance come at unequal
-// distances, so it is more than the mean by about one standard deviation.
+// distances, so it is more than the mean by two standard deviations.
 func (d *demand) within(now time.Time, opening time.Duration) int {
 	d.fade(now)
 	mean := d.peak * (opening.Seconds() / demandSpan.Seconds())
-	return int(math.Ceil(mean + math.Sqrt(mean)))
+	return int(math.Ceil(mean + 2*math.Sqrt(mean)))
 }
 
 // smooth moves an average towards a sample; the first one is taken as it is.
@@ -77,7 +77,7 @@ func (d *doubt) proved(born time.Time) {
 	}
 }
 
-// limit is how many dials may be under way.
+// limit is how many connections may be under way or have yet to prove themselves.
 func (d *doubt) limit(now time.Time) int {
 	switch {
 	case now.Before(d.until):
@@ -85,7 +85,7 @@ func (d *doubt) limit(now time.Time) int {
 	case d.failures > 0:
 		return 1
 	}
-	return maxDials
+	return math.MaxInt
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

@@ -74,12 +74,13 @@ func everyCarrier(t *testing.T, test func(t *testing.T, s *outlinetest.Server, u
 	}
 }
 
-// keep has so many connections ready for streams and for packets.
-func keep(t *testing.T, u *upstream.Upstream, n int) {
+// keep has so many connections ready for streams and for packets, and waits until the server knows.
+func keep(t *testing.T, s *outlinetest.Server, u *upstream.Upstream, n int) {
 	t.Helper()
 	u.KeepStreams(n)
 	u.KeepPackets(n)
 	waitReady(t, u, n)
+	wait(t, s, func(stats outlinetest.Stats) bool { return stats.Live == 2*n })
 }
 
 func waitReady(t *testing.T, u *upstream.Upstream, n int) {
@@ -105,7 +106,8 @@ func wait(t *testing.T, s *outlinetest.Server, ok func(outlinetest.Stats) bool) 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Wait(ctx, ok); err != nil {
-		t.Fatalf("%v; the server has seen %+v", err, s.Stats())
+		stats := s.Stats()
+		t.Fatalf("%v after %d handshakes with %d open and %d pings", err, stats.Handshakes, stats.Live, stats.Pings)
 	}
 }
 
@@ -117,7 +119,7 @@ func TestReadyCostsNoRoundTrip(t *testing.T) {
 		echo = target(t, echo, err)
 		datagrams, err := outlinetest.StartUDPEcho("")
 		datagrams = target(t, datagrams, err)
-		keep(t, u, 1)
+		keep(t, s, u, 1)
 		if err := s.SetFault(outlinetest.Fault{Delay: trip}); err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +152,7 @@ func TestReadyIsPinged(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, u, 2)
+		keep(t, s, u, 2)
 		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Pings >= 8 })
 		if got := s.Stats().Handshakes; got != 4 {
 			t.Errorf("%d handshakes, want 4: the same connections", got)
@@ -169,7 +171,7 @@ func TestReadyDiesWithItsConnection(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, u, 2)
+		keep(t, s, u, 2)
 		s.CutAll()
 		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 8 && stats.Live == 4 })
 		waitReady(t, u, 2)
@@ -184,7 +186,7 @@ func TestReadyIsClosedByServer(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, u, 2)
+		keep(t, s, u, 2)
 		s.CloseAll(1001)
 		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 8 && stats.Live == 4 })
 		waitReady(t, u, 2)
@@ -195,9 +197,8 @@ func TestReadyIsClosedByServer(t *testing.T) {
 // What nobody needs any more ends with a Close frame and nothing else.
 func TestKeepNone(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
-		keep(t, u, 4)
-		keep(t, u, 0)
-		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Live == 0 })
+		keep(t, s, u, 4)
+		keep(t, s, u, 0)
 		stats := s.Stats()
 		broken := func(c outlinetest.Closing) bool { return c.Code != 1000 }
 		if len(stats.Closings) != 8 || slices.ContainsFunc(stats.Closings, broken) {
@@ -214,7 +215,7 @@ func TestProbesDial(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, u, 1)
+		keep(t, s, u, 1)
 		conn, err := u.ProbeStreams().DialStream(t.Context(), echo.Addr())
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +236,7 @@ func TestCloseUpstream(t *testing.T) {
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, u, 2)
+		keep(t, s, u, 2)
 		flow := dialTo(t, u, echo.Addr())
 		for range 2 {
 			if err := u.Close(); err != nil {

@@ -21,6 +21,7 @@ var longAgo = time.Unix(1, 0)
 type warm[C connection] struct {
 	conn  C
 	born  time.Time
+	proof time.Time // when it shows that the server keeps what it takes
 	renew time.Time // when another should take its place
 	last  time.Time // when it must leave in any case
 
@@ -42,8 +43,12 @@ const (
 func newWarm[C connection](conn C, now time.Time) *warm[C] {
 	spread := rand.N(renewSpread) //nolint:gosec // spreads load, hides nothing
 	return &warm[C]{
-		conn: conn, born: now, renew: now.Add(renewAfter + spread), last: now.Add(lastAge),
-		over: make(chan struct{}),
+		conn:  conn,
+		born:  now,
+		proof: now.Add(proofAge),
+		renew: now.Add(renewAfter + spread),
+		last:  now.Add(lastAge),
+		over:  make(chan struct{}),
 	}
 }
 
@@ -76,7 +81,7 @@ func (s *standby[C]) forget(w *warm[C], f fate) fate {
 // died looks what the death of w means: the server does not keep what it takes, or w's place is free.
 func (s *standby[C]) died(w *warm[C]) {
 	s.update(func(now time.Time) {
-		if now.Sub(w.born) < proofAge {
+		if now.Before(w.proof) {
 			s.doubt.failed(now)
 		}
 	})
@@ -105,7 +110,6 @@ func (s *standby[C]) take(w *warm[C]) (ok bool) {
 		i := slices.Index(s.ready, w)
 		if ok = i >= 0; ok {
 			s.ready = slices.Delete(s.ready, i, i+1)
-			s.doubt.proved(w.born)
 			w.fate = handedOut
 		}
 	})
