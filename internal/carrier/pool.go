@@ -22,6 +22,9 @@ const (
 	defaultConns   = 4
 	defaultIdle    = 5 * time.Minute
 	defaultDial    = 10 * time.Second
+	// few is how many streams a session carries before idle ones are used again. Those end after a while,
+	// which they never would if streams that come one by one went to each in turn.
+	few = 4
 
 	// maxSessions bounds the sessions of a pool when the server takes few streams on each.
 	maxSessions = 64
@@ -209,8 +212,10 @@ func (p *Pool) pick(not refused) (Session, *dialing, error) {
 }
 
 // least returns the session with room and the least load, and how many are usable. A busy session counts as
-// one with all the streams that it should have. The caller holds mu.
+// one with all the streams that it should have, an idle one as one with nearly a few. The caller holds mu.
 func (p *Pool) least(not refused) (best Session, load, usable int) {
+	rest := 2*min(few, orDefault(p.Streams, defaultStreams)) - 1 // half a stream less than that
+	cheapest := 0
 	for _, s := range p.sessions {
 		if !s.Usable() {
 			continue
@@ -220,9 +225,13 @@ func (p *Pool) least(not refused) (best Session, load, usable int) {
 		if l.Busy {
 			l.Streams += orDefault(p.Streams, defaultStreams)
 		}
+		cost := 2 * l.Streams
+		if cost == 0 {
+			cost = rest
+		}
 		wanted := !s.opened.Before(not.before) && !slices.Contains(not.tried, s.Session)
-		if wanted && l.Room && !s.Suspect() && (best == nil || l.Streams < load) {
-			best, load = s.Session, l.Streams
+		if wanted && l.Room && !s.Suspect() && (best == nil || cost < cheapest) {
+			best, load, cheapest = s.Session, l.Streams, cost
 		}
 	}
 	return best, load, usable
