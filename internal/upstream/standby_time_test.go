@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,6 +269,49 @@ func TestCloseEndsDials(t *testing.T) {
 		time.Sleep(time.Hour)
 		if got := len(n.dials); got != 4 {
 			t.Errorf("%d dials, want 4: none after Close", got)
+		}
+	})
+}
+
+// Whatever happens at the same time, each connection is one flow's or is given up, and nobody waits for long.
+func TestEverythingAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *fakeNet, s *standby[*fakeConn]) {
+		var running sync.WaitGroup
+		var mu sync.Mutex
+		owned := make(map[*fakeConn]bool)
+		for worker := range 8 {
+			random := rand.New(rand.NewPCG(2, uint64(worker)))
+			running.Go(func() {
+				for range 200 {
+					time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+					c, err := s.connect(t.Context())
+					if err != nil {
+						continue
+					}
+					mu.Lock()
+					if owned[c] {
+						t.Error("a connection was handed out twice")
+					}
+					owned[c] = true
+					mu.Unlock()
+				}
+			})
+		}
+		random := rand.New(rand.NewPCG(3, 3))
+		for range 100 {
+			time.Sleep(time.Duration(random.Int64N(int64(2 * time.Second))))
+			s.Keep(random.IntN(6))
+			n.set(func(n *fakeNet) { n.fail = random.IntN(4) == 0 })
+			if all := n.all(); len(all) > 0 {
+				all[len(all)-1-random.IntN(min(len(all), 8))].end(io.ErrUnexpectedEOF)
+			}
+		}
+		running.Wait()
+		s.Close()
+		for i, c := range n.all() {
+			if owned[c] == c.gone() {
+				t.Errorf("connection %d: a flow's %v, given up %v; want one of them", i, owned[c], c.gone())
+			}
 		}
 	})
 }
