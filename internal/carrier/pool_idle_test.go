@@ -19,7 +19,7 @@ func TestPoolLetsIdleSessionsRest(t *testing.T) {
 		for _, s := range f.sessions {
 			s.set(func(s *fakeSession) { s.streams, s.idle = 0, time.Now() })
 		}
-		for range 4 * int(defaultIdle/time.Minute) { // a few at a time, for much longer than sessions may idle
+		for range 4 * int(defaultIdle/time.Minute) { // for much longer than sessions may idle
 			p.open(t, 2)
 			time.Sleep(time.Minute)
 			f.sessions[0].set(func(s *fakeSession) { s.streams = 1 })

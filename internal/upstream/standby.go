@@ -23,10 +23,10 @@ const (
 	maxAhead = 32
 	maxDials = 16
 
-	defaultInterval         = 2 * time.Second
-	defaultStandbyPing      = 15 * time.Second
-	defaultStandbyPong      = 1200 * time.Millisecond
-	defaultStandbyDialLimit = 10 * time.Second
+	defaultInterval    = 2 * time.Second
+	defaultStandbyPing = 15 * time.Second
+	defaultStandbyPong = 1200 * time.Millisecond
+	defaultDialLimit   = 10 * time.Second
 )
 
 // Standby says how connections are kept ready. The zero value is usable.
@@ -60,7 +60,7 @@ type connection interface {
 // standby opens WebSockets, and keeps some ready after their handshake to hand them out without a round trip.
 // A goroutine for each reads from it, so that its death is seen at once and its pings are answered.
 type standby[C connection] struct {
-	open     func(ctx context.Context, o websocket.Options) (C, error)
+	open     opener[C]
 	flows    websocket.Options // of what carries a flow
 	idle     websocket.Options // of what is ready
 	interval time.Duration
@@ -79,17 +79,21 @@ type standby[C connection] struct {
 	workers sync.WaitGroup
 }
 
-func newStandby[C connection](c Config, open func(context.Context, websocket.Options) (C, error)) *standby[C] {
-	all, stop := context.WithCancel(context.Background())
-	limit := orDefault(c.DialTimeout, defaultStandbyDialLimit)
-	return &standby[C]{
+// opener opens one WebSocket.
+type opener[C connection] func(ctx context.Context, o websocket.Options) (C, error)
+
+func newStandby[C connection](c Config, open opener[C]) *standby[C] {
+	s := &standby[C]{
 		open:     open,
 		flows:    c.WebSocket,
 		idle:     c.Standby.options(c.WebSocket),
 		interval: orDefault(c.Standby.Interval, defaultInterval),
-		attempt:  func() (context.Context, context.CancelFunc) { return context.WithTimeout(all, limit) },
-		stop:     stop,
 	}
+	all, stop := context.WithCancel(context.Background()) //nolint:gosec // Close calls stop
+	limit := orDefault(c.DialTimeout, defaultDialLimit)
+	s.stop = stop
+	s.attempt = func() (context.Context, context.CancelFunc) { return context.WithTimeout(all, limit) }
+	return s
 }
 
 // connect returns a ready connection, or dials where there is none.

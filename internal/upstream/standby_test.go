@@ -107,7 +107,7 @@ func wait(t *testing.T, s *outlinetest.Server, ok func(outlinetest.Stats) bool) 
 	defer cancel()
 	if err := s.Wait(ctx, ok); err != nil {
 		stats := s.Stats()
-		t.Fatalf("%v after %d handshakes with %d open and %d pings", err, stats.Handshakes, stats.Live, stats.Pings)
+		t.Fatalf("%v: %d handshakes, %d open, %d pings", err, stats.Handshakes, stats.Live, stats.Pings)
 	}
 }
 
@@ -168,14 +168,16 @@ func TestReadyIsPinged(t *testing.T) {
 
 // A reset takes what is ready out at once, and new connections take its place.
 func TestReadyDiesWithItsConnection(t *testing.T) {
+	t.Parallel() // it mostly waits
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
+		t.Parallel()
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, s, u, 2)
+		keep(t, s, u, 1)
 		s.CutAll()
-		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 8 && stats.Live == 4 })
-		waitReady(t, u, 2)
-		for range 4 {
+		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 4 && stats.Live == 2 })
+		waitReady(t, u, 1)
+		for range 2 {
 			wantEcho(t, dialTo(t, u, echo.Addr()), "after a reset")
 		}
 	})
@@ -183,14 +185,33 @@ func TestReadyDiesWithItsConnection(t *testing.T) {
 
 // A server that closes what is ready, as one that shuts down does, is believed.
 func TestReadyIsClosedByServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
+		t.Parallel()
 		echo, err := outlinetest.StartEcho("")
 		echo = target(t, echo, err)
-		keep(t, s, u, 2)
+		keep(t, s, u, 1)
 		s.CloseAll(1001)
-		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 8 && stats.Live == 4 })
-		waitReady(t, u, 2)
+		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 4 && stats.Live == 2 })
+		waitReady(t, u, 1)
 		wantEcho(t, dialTo(t, u, echo.Addr()), "after a close")
+	})
+}
+
+// A server that falls silent is found by the pings, and is believed again once it answers.
+func TestReadyFindsServerSilent(t *testing.T) {
+	t.Parallel() // it mostly waits
+	everyCarrier(t, func(t *testing.T, s *outlinetest.Server, u *upstream.Upstream) {
+		t.Parallel()
+		keep(t, s, u, 1)
+		if err := s.SetFault(outlinetest.Fault{Freeze: true}); err != nil {
+			t.Fatal(err)
+		}
+		waitReady(t, u, 0)
+		if err := s.SetFault(outlinetest.Fault{}); err != nil {
+			t.Fatal(err)
+		}
+		waitReady(t, u, 1)
 	})
 }
 

@@ -53,7 +53,7 @@ type keepalive struct {
 	seen      time.Duration // heard, at the last tick
 	seenRead  uint64        // reads, at the last tick
 	waiting   bool          // a ping is out
-	stuck     uint64        // frames, when a frame in progress last kept a ping from going out; 0 = it did not
+	stuck     uint64        // frames, when a frame in progress last kept a ping from going out, or 0
 }
 
 // setLimits takes the limits from the options. The caller holds mu, or is the only one to know k.
