@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -64,6 +65,7 @@ type standby[C connection] struct {
 	flows    websocket.Options // of what carries a flow
 	idle     websocket.Options // of what is ready
 	interval time.Duration
+	log      *slog.Logger
 	attempt  func() (context.Context, context.CancelFunc) // bounds one dial
 	stop     context.CancelFunc                           // ends them all
 
@@ -88,6 +90,10 @@ func newStandby[C connection](c Config, open opener[C]) *standby[C] {
 		flows:    c.WebSocket,
 		idle:     c.Standby.options(c.WebSocket),
 		interval: orDefault(c.Standby.Interval, defaultInterval),
+		log:      c.WebSocket.Logger,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
 	}
 	all, stop := context.WithCancel(context.Background()) //nolint:gosec // Close calls stop
 	limit := orDefault(c.DialTimeout, defaultDialLimit)
@@ -224,6 +230,9 @@ func (s *standby[C]) dial() {
 	defer cancel()
 	began := time.Now()
 	conn, err := s.open(ctx, s.idle)
+	if err != nil {
+		s.log.DebugContext(ctx, "standby dial failed", "err", err)
+	}
 	s.update(func(now time.Time) {
 		s.dialing--
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 const (
 	// demandSpan is what the rate of flows is taken over, and demandMemory how slowly its peaks are
 	// forgotten: flows come in bursts.
-	demandSpan   = time.Second
-	demandMemory = 15 * time.Second
+	demandSpan   = 500 * time.Millisecond
+	demandMemory = 10 * time.Second
 
 	minPause = time.Second
 	maxPause = 30 * time.Second
@@ -38,10 +38,10 @@ func (d *demand) fade(now time.Time) {
 }
 
 // within is how many may be asked for while one is opened. Flows that come by chance come at unequal
-// distances, so it is more than the mean by two standard deviations.
+// distances, so it is more than the mean by two standard deviations. One flow alone tells no rate.
 func (d *demand) within(now time.Time, opening time.Duration) int {
 	d.fade(now)
-	mean := d.peak * (opening.Seconds() / demandSpan.Seconds())
+	mean := max(0, d.peak-1) * (opening.Seconds() / demandSpan.Seconds())
 	return int(math.Ceil(mean + 2*math.Sqrt(mean)))
 }
 

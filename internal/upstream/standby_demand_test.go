@@ -13,14 +13,13 @@ func TestDemandWithin(t *testing.T) {
 		opening time.Duration
 		want    int
 	}{
-		"nobody came":             {0, 0, second, 0},
-		"opening unknown":         {20, 0, 0, 0},
-		"one flow":                {1, 0, second, 3},
-		"a burst":                 {16, 0, second, 24},
-		"a burst, fast opening":   {16, 0, second / 4, 8},
-		"a burst, a while ago":    {16, demandMemory, second, 11},
-		"a burst, long ago":       {16, 10 * demandMemory, second, 1},
-		"a burst, long forgotten": {16, 1000 * demandMemory, second, 0},
+		"nobody came":           {0, 0, second, 0},
+		"opening unknown":       {20, 0, 0, 0},
+		"one flow":              {1, 0, second, 0},
+		"a burst":               {17, 0, second, 44},
+		"a burst, fast opening": {17, 0, second / 4, 14},
+		"a burst, a while ago":  {17, demandMemory, second, 17},
+		"a burst, long ago":     {16, 3 * demandMemory, second, 0},
 	}
 	for name, tt := range rows {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"testing"
@@ -250,6 +251,28 @@ func TestProbesDial(t *testing.T) {
 		wait(t, s, func(stats outlinetest.Stats) bool { return stats.Handshakes == 4 })
 		waitReady(t, u, 1) // none was used up
 	})
+}
+
+// What an upstream does not carry is not kept ready either, and closing it is no trouble.
+func TestStandbyOfWhatIsNotCarried(t *testing.T) {
+	s := startServer(t, outlinetest.Config{})
+	u := open(t, s, func(c *upstream.Config) { c.Stream, c.Packet = nil, nil })
+	u.KeepStreams(2)
+	u.KeepPackets(2)
+	waitReady(t, u, 0)
+	_, err := u.ProbeStreams().DialStream(t.Context(), "example.test:80")
+	if !errors.Is(err, upstream.ErrNotCarried) {
+		t.Errorf("probe of streams = %v, want %v", err, upstream.ErrNotCarried)
+	}
+	if _, err := u.ProbePackets().ListenPacket(t.Context()); !errors.Is(err, upstream.ErrNotCarried) {
+		t.Errorf("probe of packets = %v, want %v", err, upstream.ErrNotCarried)
+	}
+	if err := u.Close(); err != nil {
+		t.Errorf("Close() = %v, want nil", err)
+	}
+	if got := s.Stats().Accepted; got != 0 {
+		t.Errorf("%d connections, want none", got)
+	}
 }
 
 // Close ends what is ready, and the upstream still works without.
