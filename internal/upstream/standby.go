@@ -108,7 +108,7 @@ func (s *standby[C]) connect(ctx context.Context) (C, error) {
 	for {
 		w := s.claim()
 		if w == nil {
-			return s.open(ctx, s.flows)
+			return s.dialFlow(ctx)
 		}
 		if w.handOver(s.flows) {
 			s.update(func(time.Time) { s.doubt.proved(w.born) })
@@ -118,9 +118,23 @@ func (s *standby[C]) connect(ctx context.Context) (C, error) {
 	}
 }
 
+// dialFlow opens a connection for a flow. That it works ends a pause.
+func (s *standby[C]) dialFlow(ctx context.Context) (C, error) {
+	conn, err := s.open(ctx, s.flows)
+	if err == nil {
+		s.update(func(time.Time) { s.doubt.relent() })
+	}
+	return conn, err
+}
+
 // Keep says how many to keep ready; more are while flows come fast. 0 closes what is ready.
 func (s *standby[C]) Keep(n int) {
-	s.update(func(time.Time) { s.keep = max(n, 0) })
+	s.update(func(time.Time) {
+		if s.keep == 0 {
+			s.doubt.relent() // somebody knows why
+		}
+		s.keep = max(n, 0)
+	})
 }
 
 // Ready is how many are ready.

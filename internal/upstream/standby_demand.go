@@ -70,6 +70,9 @@ func (d *doubt) failed(now time.Time) {
 	d.since, d.until = now, now.Add(pause)
 }
 
+// relent ends the pause, but not the doubt.
+func (d *doubt) relent() { d.until = time.Time{} }
+
 // proved ends the doubt when a connection that is younger than it was of use.
 func (d *doubt) proved(born time.Time) {
 	if born.After(d.since) {

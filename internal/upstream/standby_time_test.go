@@ -208,6 +208,33 @@ func TestNoDialStorm(t *testing.T) {
 	}
 }
 
+// Who knows that the server is back need not wait for the end of a pause: one connection is on trial at once.
+func TestPauseEndsEarly(t *testing.T) {
+	for name, tell := range map[string]func(t *testing.T, s *standby[*fakeConn]){
+		"a flow's dial works": func(t *testing.T, s *standby[*fakeConn]) { flow(t, s) },
+		"the path is up again": func(_ *testing.T, s *standby[*fakeConn]) {
+			s.Keep(0)
+			s.Keep(3)
+			time.Sleep(openTime)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *fakeNet, s *standby[*fakeConn]) {
+				n.set(func(n *fakeNet) { n.fail = true })
+				s.Keep(3)
+				time.Sleep(40 * time.Second) // in the middle of a pause
+				n.set(func(n *fakeNet) { n.fail = false })
+				wantReady(t, s, 0)
+				tell(t, s)
+				time.Sleep(openTime)
+				wantReady(t, s, 1)
+				time.Sleep(proofAge + openTime)
+				wantReady(t, s, 3)
+			})
+		})
+	}
+}
+
 func TestDialsAreFew(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet, s *standby[*fakeConn]) {
 		s.Keep(50)

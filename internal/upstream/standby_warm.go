@@ -25,7 +25,7 @@ type warm[C connection] struct {
 	renew time.Time // when another should take its place
 	last  time.Time // when it must leave in any case
 
-	fate fate // guarded by standby.mu
+	fate fate // what becomes of it, once it is not ready any more; guarded by standby.mu
 
 	over chan struct{} // closed when the attendant reads no more
 	err  error         // what it met; valid then
@@ -35,7 +35,7 @@ type warm[C connection] struct {
 type fate uint8
 
 const (
-	none fate = iota
+	death fate = iota
 	handedOut
 	leaves
 )
@@ -55,7 +55,7 @@ func newWarm[C connection](conn C, now time.Time) *warm[C] {
 // attend reads from a ready connection until that is handed out, leaves or dies.
 func (s *standby[C]) attend(w *warm[C]) {
 	w.err = w.conn.WaitRead() // a server that speaks first is as good as dead
-	fate := s.forget(w, none)
+	fate := s.forget(w)
 	close(w.over)
 	switch fate {
 	case handedOut: // the connection is the flow's
@@ -67,14 +67,11 @@ func (s *standby[C]) attend(w *warm[C]) {
 	}
 }
 
-// forget takes w out of what is ready, if it still is, and gives it a fate. It returns the fate that w has.
-func (s *standby[C]) forget(w *warm[C], f fate) fate {
+// forget takes w out of what is ready, if it still is. It returns the fate that w had before.
+func (s *standby[C]) forget(w *warm[C]) fate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.ready, w); i >= 0 {
-		s.ready = slices.Delete(s.ready, i, i+1)
-		w.fate = f
-	}
+	s.ready = slices.DeleteFunc(s.ready, func(other *warm[C]) bool { return other == w })
 	return w.fate
 }
 
