@@ -96,21 +96,27 @@ func (a *association) sendOne(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sock := a.upstream(ctx)
-	if sock == nil {
-		return nil
-	}
-	_, err = sock.WriteTo(buf[:n], target)
-	if errors.Is(err, syscall.EMSGSIZE) {
-		return nil // the packet's fault, not the socket's
-	}
-	if err != nil {
+	for range maxSends {
+		sock := a.upstream(ctx)
+		if sock == nil {
+			return nil
+		}
+		_, err = sock.WriteTo(buf[:n], target)
+		if err == nil {
+			a.bytes.sent.Add(int64(n))
+			return nil
+		}
+		if errors.Is(err, syscall.EMSGSIZE) {
+			return nil // the packet's fault, not the socket's
+		}
 		a.lost(sock, err)
-		return nil
 	}
-	a.bytes.sent.Add(int64(n))
 	return nil
 }
+
+// maxSends is how many sockets a packet is tried on: one that broke, or whose upstream was left for another,
+// costs no packet where the next one is there at once.
+const maxSends = 2
 
 // upstream returns the socket of the moment, opened if need be, or nil when there is none to be had now.
 func (a *association) upstream(ctx context.Context) *upstreamSocket {

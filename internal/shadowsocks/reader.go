@@ -34,6 +34,11 @@ func (e *NoAnswerError) Error() string {
 	return "server hung up without an answer: the target refused or cannot be reached"
 }
 
+// Is makes an early one a transport.ErrTarget.
+func (e *NoAnswerError) Is(target error) bool {
+	return target == transport.ErrTarget && e.After < drainTime
+}
+
 // peerGone is implemented by streams that can tell an end of the peer's half from the peer's departure.
 type peerGone interface {
 	PeerGone(within time.Duration) bool

@@ -8,6 +8,10 @@ import (
 // ErrNotAllowed says that a rule of this client forbids a flow.
 var ErrNotAllowed = errors.New("not allowed by a rule")
 
+// ErrTarget says that a flow failed at its target, or between the server and that, and not on the way to the
+// server: another way would not help.
+var ErrTarget = errors.New("target refused or cannot be reached")
+
 // Aborter is a connection that can end so that its peer sees a failure.
 type Aborter interface {
 	// Abort closes the connection without the signs of a clean end: a reset on TCP, no Close frame on a

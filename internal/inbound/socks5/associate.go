@@ -11,6 +11,7 @@ import (
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // maxControlBytes is what a client may send on a control connection after its request. RFC 1928 has nothing
@@ -96,7 +97,7 @@ func (f *flow) advertised(a *association) socksaddr.Addr {
 // relayPackets runs until one of the control connection, the socket and ctx ends, and ends the others. An
 // association has no end of its own that a stopping server could wait for, so it gets drainPause.
 func (f *flow) relayPackets(ctx, accepting context.Context, a *association) relay.Result {
-	relayCtx, cancel := context.WithCancelCause(ctx)
+	relayCtx, cancel := context.WithCancelCause(transport.WithClient(ctx, hostOf(f.client.RemoteAddr())))
 	var control sync.WaitGroup
 	control.Go(func() { cancel(f.waitControl()) })
 	control.Go(func() {

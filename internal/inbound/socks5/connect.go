@@ -21,18 +21,20 @@ func (f *flow) connect(ctx context.Context, target socksaddr.Addr) {
 		f.fail(ctx, replyCode(err), err)
 		return
 	}
-	if carried, ok := stream.(transport.Carried); ok {
-		f.upstream = carried.Upstream()
-	}
-	if err := f.reply(socksaddr.Addr{}); err != nil {
+	result := relay.Result{Err: f.reply(socksaddr.Addr{})}
+	if result.Err == nil {
+		result = relay.Streams(ctx, f.client, stream, f.server.Limits)
+	} else {
 		_ = transport.Abort(stream)
-		f.end(ctx, relay.Result{Err: err})
-		return
 	}
-	f.end(ctx, relay.Streams(ctx, f.client, stream, f.server.Limits))
+	if carried, ok := stream.(transport.Carried); ok {
+		f.upstream = carried.Upstream() // in the end: a flow may change its upstream before it is answered
+	}
+	f.end(ctx, result)
 }
 
 func (f *flow) dial(ctx context.Context) (transport.StreamConn, error) {
+	ctx = transport.WithClient(ctx, hostOf(f.client.RemoteAddr()))
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	return f.server.Stream.DialStream(ctx, f.target)
