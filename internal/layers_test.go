@@ -22,7 +22,7 @@ var layers = map[string][]string{
 	"internal/config":         {},
 	"internal/inbound/socks5": {"internal/transport", "internal/relay", "internal/socksaddr"},
 	"internal/relay":          {"internal/transport"},
-	"internal/balancer":       {"internal/transport"},
+	"internal/balancer":       {"internal/transport", "internal/health"},
 	"internal/health":         {"internal/transport"},
 	"internal/upstream": {
 		"internal/transport", "internal/carrier", "internal/websocket", "internal/shadowsocks",

@@ -43,7 +43,7 @@ func start(t *testing.T) (p *process, socks string) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	text := fmt.Sprintf("listen: {socks5: \"127.0.0.1:0\"}\nlog: {format: text}\n"+
+	text := fmt.Sprintf("listen: {socks5: \"127.0.0.1:0\"}\nlog: {format: text}\ndisable_probes: true\n"+
 		"upstreams: [{tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}]\n",
 		s.StreamURL(), s.Cipher(), s.Secret(), ca)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

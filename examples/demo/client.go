@@ -29,7 +29,8 @@ func startClient(ctx context.Context, entries ...string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("listen:\n  socks5: %q\nupstreams:\n%s", addr, strings.Join(entries, ""))
+	text := fmt.Sprintf("listen:\n  socks5: %q\ndisable_probes: true\nupstreams:\n%s",
+		addr, strings.Join(entries, ""))
 	parsed, err := config.Parse("demo.yaml", []byte(text), config.Checks{})
 	if err != nil {
 		return nil, err

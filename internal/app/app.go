@@ -3,14 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
-	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 )
 
 // drainTime is how long flows may go on once the program was told to stop.
@@ -18,23 +16,25 @@ const drainTime = 10 * time.Second
 
 // App is the running program.
 type App struct {
+	*graph
 	config *config.Config
 	log    *slog.Logger
-	server *socks5.Server
-	close  []io.Closer // once the server is shut down
 }
 
-// New builds the program and opens nothing.
+// New builds the program and opens nothing but the state file.
 func New(c *config.Config, log *slog.Logger) (*App, error) {
 	if len(c.Listen.SOCKS5) == 0 {
 		return nil, errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +
 			"build; set listen.socks5")
 	}
-	server, closers, err := build(c, log)
+	g, err := build(c, log)
 	if err != nil {
 		return nil, err
 	}
-	return &App{config: c, log: log, server: server, close: closers}, nil
+	if err := g.state.load(time.Now()); err != nil {
+		return nil, err
+	}
+	return &App{graph: g, config: c, log: log}, nil
 }
 
 // Run listens and serves until stop ends, then lets flows finish for up to 10 s, or until cut ends, and
@@ -46,9 +46,12 @@ func (a *App) Run(stop, cut context.Context) error {
 		return err
 	}
 	var serving sync.WaitGroup
+	serving.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
+	serving.Go(func() { _ = a.prober.Run(stop) })
+	serving.Go(func() { a.state.run(stop) })
 	for _, l := range listeners {
 		a.log.InfoContext(stop, "listening", "inbound", "socks5", "addr", l.Addr().String())
-		serving.Go(func() { _ = a.server.Serve(stop, l) }) // it ends with stop alone
+		serving.Go(func() { _ = a.server.Serve(stop, l) })
 	}
 	<-stop.Done()
 	a.drain(cut)

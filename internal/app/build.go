@@ -1,15 +1,16 @@
 package app
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
@@ -30,20 +31,43 @@ func LoadConfig(path string) (*config.Config, error) {
 	})
 }
 
-// build makes the server of a configuration, and names what to close once the server is shut down. It opens
-// nothing.
-func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, error) {
+// graph is the objects of the running program.
+type graph struct {
+	server   *socks5.Server
+	balancer *balancer.Balancer
+	prober   *health.Prober
+	state    *state
+	close    []io.Closer // once the server is shut down, in this order
+}
+
+// build makes the objects of a configuration. It opens nothing.
+func build(c *config.Config, log *slog.Logger) (*graph, error) {
 	factory := &upstreamFactory{
 		config:  c,
 		sockets: dialer.New(dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Logger: log}),
 		budget:  h2.NewBudget(windowBudget),
 		log:     log,
 	}
-	members, err := buildMembers(factory)
-	if err != nil {
-		return nil, nil, err
+	g := &graph{
+		prober: &health.Prober{Schedule: schedule(c.Health), Logger: log},
+		state:  &state{path: c.StateFile, log: log},
 	}
-	picker := balancer.NewOrdered(members, c.Selection.Cooldown, log)
+	members, err := buildMembers(factory, g)
+	if err != nil {
+		return nil, err
+	}
+	g.balancer = balancer.New(members, balancerOptions(c, g.prober, log))
+	g.close = append([]io.Closer{g.balancer}, slices.Concat(factory.upstreams, factory.closers)...)
+	g.server = newServerOf(c, g.balancer, log)
+	for _, u := range c.Listen.SOCKS5Users {
+		if err := g.server.Users.Add(u.Username, u.Password.Reveal()); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func newServerOf(c *config.Config, picker *balancer.Balancer, log *slog.Logger) *socks5.Server {
 	server := &socks5.Server{
 		Stream:       picker,
 		UDPAdvertise: c.Listen.UDPAdvertise,
@@ -58,32 +82,55 @@ func build(c *config.Config, log *slog.Logger) (*socks5.Server, []io.Closer, err
 	if picker.CarriesPackets() {
 		server.Packet = picker
 	}
-	for _, u := range c.Listen.SOCKS5Users {
-		if err := server.Users.Add(u.Username, u.Password.Reveal()); err != nil {
-			return nil, nil, err
-		}
-	}
-	return server, factory.closers, nil
+	return server
 }
 
-// buildMembers makes the upstreams.
-func buildMembers(f *upstreamFactory) ([]balancer.Member, error) {
-	var members []balancer.Member
-	for _, entry := range f.config.Upstreams {
-		up, err := f.build(entry)
-		if err != nil {
-			return nil, fmt.Errorf("upstream %s: %w", entry.Name, err)
-		}
-		m := balancer.Member{Name: entry.Name}
-		if up.CarriesStreams() {
-			m.Stream = up
-		}
-		if up.CarriesPackets() {
-			m.Packet = up
-		}
-		members = append(members, m)
+// balancerOptions translates the configuration. Trouble that a flow meets has its path probed.
+func balancerOptions(c *config.Config, prober *health.Prober, log *slog.Logger) balancer.Options {
+	o := balancer.Options{
+		StickyTTL: c.Selection.StickyTTL,
+		MinSwitch: c.Selection.MinSwitch,
+		Standby:   c.Selection.WarmStandbyN,
+		CloseOld:  c.Selection.CloseOld,
+		Failover: balancer.Failover{
+			Silence: c.Failover.Silence, Hedge: c.Failover.Hedge, Deadline: c.Failover.Deadline,
+		},
+		Logger: log,
 	}
-	return members, nil
+	if c.DisableProbes {
+		o.Standby = 0
+	}
+	switch c.Selection.Affinity {
+	case config.AffinityClient:
+		o.Affinity = balancer.ClientAffinity
+	case config.AffinityTarget:
+		o.Affinity = balancer.TargetAffinity
+	case config.AffinityNone:
+	}
+	switch c.Failover.Replay {
+	case config.ReplayAny:
+		o.Failover.Replay = balancer.ReplayAny
+	case config.ReplayNever:
+		o.Failover.Replay = balancer.ReplayNever
+	case config.ReplaySafe:
+	}
+	probed := make(map[*health.Record]int)
+	for i, p := range prober.Paths {
+		probed[p.Record] = i
+	}
+	o.Trouble = func(record *health.Record) {
+		if i, ok := probed[record]; ok {
+			prober.Soon(i)
+		}
+	}
+	return o
+}
+
+func schedule(h config.Health) health.Schedule {
+	return health.Schedule{
+		Interval: h.Interval, MinInterval: h.MinInterval, MaxInterval: h.MaxInterval, Jitter: h.Jitter,
+		Backoff: h.BackoffFactor, RTTScale: h.RTTScale,
+	}
 }
 
 // dropLog says which datagrams of clients were not relayed.

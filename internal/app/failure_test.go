@@ -171,7 +171,7 @@ func TestNextUpstream(t *testing.T) {
 			t.Errorf("echo = %q, %v", got, err)
 		}
 	}
-	c.log.wait(t, "upstream unreachable", "proto=tcp")
+	c.log.wait(t, "upstream failed", "proto=tcp")
 	if n := dead.Stats().Accepted; n != 1 {
 		t.Errorf("the dead upstream was tried %d times, want once: it cools down", n)
 	}

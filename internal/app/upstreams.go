@@ -28,7 +28,8 @@ type upstreamFactory struct {
 	buffers sync.Once // warns of small socket buffers
 	log     *slog.Logger
 
-	closers []io.Closer // what the upstreams keep open between flows
+	upstreams []io.Closer // to close before what they use:
+	closers   []io.Closer // what carriers keep open between flows
 }
 
 // server is what the endpoints of one upstream share.
@@ -38,35 +39,49 @@ type server struct {
 	memory  *carrier.Memory // of its carriers
 }
 
-func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, error) {
+// build makes an upstream, and returns the memory of its carriers too.
+func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, *carrier.Memory, error) {
 	log := f.log.With("upstream", entry.Name)
 	key, err := newKey(entry)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := newServer(entry)
 	stream, err := f.endpoint(s, entry.TCP, log.With("proto", "tcp"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	packet, err := f.endpoint(s, entry.UDP, log.With("proto", "udp"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	options := websocket.Options{Logger: log}
 	if entry.HalfClose == config.HalfCloseDefer {
 		options.HalfClose = websocket.Defer
 	}
-	return upstream.New(upstream.Config{
+	up := upstream.New(upstream.Config{
 		Name:        entry.Name,
 		Key:         key,
 		Prefix:      entry.Prefix,
 		Stream:      stream,
 		Packet:      packet,
 		WebSocket:   options,
+		Standby:     f.standby(),
 		DialTimeout: f.config.DialTimeout,
 		OnBadPacket: func(err error) { log.Debug("packet dropped", "proto", "udp", "err", err) },
-	}), nil
+	})
+	f.upstreams = append(f.upstreams, up)
+	return up, s.memory, nil
+}
+
+func (f *upstreamFactory) standby() upstream.Standby {
+	s := f.config.Selection
+	return upstream.Standby{
+		Interval:          s.WarmStandbyInterval,
+		Keepalive:         s.StandbyKeepalive,
+		KeepaliveInterval: s.StandbyKeepaliveInterval,
+		KeepaliveTimeout:  s.StandbyKeepaliveProbeTimeout,
+	}
 }
 
 func newKey(entry config.Upstream) (*shadowsocks.Key, error) {

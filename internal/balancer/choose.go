@@ -1,0 +1,159 @@
+package balancer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+)
+
+const (
+	// settleTime is for how long a rival must be better without a break before it takes over. One fast answer
+	// is no fast path.
+	settleTime = 15 * time.Second
+	// A rival that is better by farShare of the current score, and by farTimes of what is worth a switch,
+	// ends the sticky time early.
+	farShare = 0.5
+	farTimes = 2
+	// restless is how long a switch is remembered: each one doubles the sticky time for the next, up to
+	// maxRestless times, so that paths that are good in turns do not flap.
+	restless    = 10 * time.Minute
+	maxRestless = 3
+)
+
+// Reason is why another path became the current one.
+type Reason string
+
+// The reasons.
+const (
+	ReasonFirst   Reason = "first"   // there was none
+	ReasonDown    Reason = "down"    // probes of the one before fail
+	ReasonCooling Reason = "cooling" // a flow failed on it
+	ReasonBetter  Reason = "better"  // the score has been better for some time
+)
+
+// rank orders what may be used before what may not. The last hope is a path that is known to be down.
+type rank uint8
+
+const (
+	eligible rank = iota
+	cooling
+	down
+)
+
+// view is what the choice knows of a path.
+type view struct {
+	rank  rank
+	score time.Duration
+}
+
+func viewOf(s health.Status, weight float64) view {
+	v := view{score: s.Score(weight)}
+	switch {
+	case s.State == health.Down:
+		v.rank = down
+	case s.Cooling:
+		v.rank = cooling
+	}
+	return v
+}
+
+// better reports whether v is to be tried before w.
+func (v view) better(w view) bool {
+	if v.rank != w.rank {
+		return v.rank < w.rank
+	}
+	return v.score < w.score
+}
+
+// policy is what the user says about switches.
+type policy struct {
+	sticky    time.Duration // stay with the current path for so long, unless a rival is far better
+	minSwitch time.Duration // by which a rival's score must be better
+}
+
+// choice is the current path and what it takes to replace it.
+type choice struct {
+	current    int       // -1: none yet
+	since      time.Time // when it became that
+	challenged time.Time // since when another path has been better by enough; zero: none is
+	switches   int       // lately
+}
+
+// next returns the choice after a look at all paths, of which there is at least one. reason is empty when the
+// current path stays.
+func (c choice) next(now time.Time, views []view, p policy) (after choice, reason Reason) {
+	best := 0
+	for i, v := range views {
+		if v.better(views[best]) {
+			best = i
+		}
+	}
+	switch {
+	case c.current < 0:
+		return choice{current: best, since: now}, ReasonFirst
+	case views[c.current].rank > views[best].rank:
+		reason = ReasonDown
+		if views[c.current].rank == cooling {
+			reason = ReasonCooling
+		}
+		return c.to(best, now), reason
+	}
+	return c.challenge(best, now, views, p)
+}
+
+// challenge takes the best path for the next one if it has been better by enough for long enough.
+func (c choice) challenge(best int, now time.Time, views []view, p policy) (after choice, reason Reason) {
+	score := views[c.current].score
+	gain := score - views[best].score
+	if best == c.current || gain < max(p.minSwitch, 1) {
+		c.challenged = time.Time{}
+		return c, ""
+	}
+	if c.challenged.IsZero() {
+		c.challenged = now
+	}
+	sticky := p.sticky << c.switches
+	far := gain >= time.Duration(farShare*float64(score)) && gain >= farTimes*p.minSwitch
+	if far && c.switches == 0 {
+		sticky = 0
+	}
+	if now.Sub(c.challenged) < settleTime || now.Sub(c.since) < sticky {
+		return c, ""
+	}
+	return c.to(best, now), ReasonBetter
+}
+
+// to switches.
+func (c choice) to(path int, now time.Time) choice {
+	switches := 0
+	if now.Sub(c.since) < restless {
+		switches = min(c.switches+1, maxRestless)
+	}
+	return choice{current: path, since: now, switches: switches}
+}
+
+// share says how many of n ready connections each path keeps: one on each of the best usable paths, and what
+// is left over on the best of all. Paths that are not usable keep none.
+func share(n int, views []view) []int {
+	keep := make([]int, len(views))
+	var best []int // the usable ones
+	for i, v := range views {
+		if v.rank == eligible {
+			best = append(best, i)
+		}
+	}
+	slices.SortStableFunc(best, func(a, b int) int { return cmp.Compare(views[a].score, views[b].score) })
+	for i := range n {
+		if len(best) == 0 {
+			break
+		}
+		if i < len(best) {
+			keep[best[i]] = 1
+		} else {
+			keep[best[0]]++
+		}
+	}
+	return keep
+}

@@ -1,0 +1,48 @@
+package balancer
+
+import (
+	"sync"
+	"time"
+)
+
+// keptDecisions is how many switches of a protocol are remembered.
+const keptDecisions = 64
+
+// Decision is a switch from one upstream to another, and why.
+type Decision struct {
+	Time      time.Time
+	Proto     string
+	From      string // empty for the first one
+	FromScore time.Duration
+	To        string
+	ToScore   time.Duration
+	Reason    Reason
+}
+
+func (d Decision) attrs() []any {
+	return []any{
+		"upstream", d.To, "score", d.ToScore, "from", d.From, "from_score", d.FromScore,
+		"reason", string(d.Reason),
+	}
+}
+
+// decisions holds the last ones.
+type decisions struct {
+	mu   sync.Mutex
+	last []Decision
+}
+
+func (d *decisions) add(one Decision) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.last) == keptDecisions {
+		d.last = append(d.last[:0], d.last[1:]...)
+	}
+	d.last = append(d.last, one)
+}
+
+func (d *decisions) list() []Decision {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]Decision(nil), d.last...)
+}

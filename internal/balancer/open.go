@@ -1,0 +1,193 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+)
+
+// slowRTTs is how many round trips a path may take for what it is asked, however small the configured
+// patience: a cold handshake takes four, and a busy target one or two more.
+const slowRTTs = 6
+
+var errOvertaken = errors.New("another upstream was reached while this one stayed silent")
+
+// opening is one connection that several paths are tried for.
+type opening[D any, C io.Closer] struct {
+	group   *group[D]
+	dial    func(context.Context, D) (C, error)
+	results chan opened[D, C] // has room for all
+	next    []*path[D]        // to try, best first; nil before the first path has failed or taken its time
+	running map[*path[D]]time.Time
+	until   time.Time // no further path is tried after it; zero: never
+
+	mu   sync.Mutex
+	over bool // nobody reads results any more
+}
+
+type opened[D any, C io.Closer] struct {
+	path *path[D]
+	conn C
+	err  error
+}
+
+// open opens a connection on first, and on other paths in their order when that fails, or beside it when that
+// takes its time. It returns the path that was reached.
+func open[D any, C io.Closer](
+	ctx context.Context, g *group[D], first *path[D], dial func(context.Context, D) (C, error),
+) (conn C, p *path[D], err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	o := &opening[D, C]{
+		group: g, dial: dial,
+		results: make(chan opened[D, C], len(g.paths)), running: make(map[*path[D]]time.Time),
+	}
+	defer o.finish()
+	if d := g.options.Failover.Deadline; d > 0 {
+		o.until = time.Now().Add(d)
+	}
+	o.start(ctx, first)
+	timer := time.NewTimer(g.patienceFor(first))
+	defer timer.Stop()
+	var errs []error
+	for {
+		select {
+		case <-ctx.Done():
+			return conn, nil, context.Cause(ctx)
+		case <-timer.C:
+			if p := o.takeUsable(first); p != nil {
+				o.start(ctx, p)
+				timer.Reset(g.patienceFor(p))
+			}
+		case r := <-o.results:
+			delete(o.running, r.path)
+			switch {
+			case r.err == nil:
+				o.overtake()
+				return r.conn, r.path, nil
+			case ctx.Err() != nil: // the client's doing, not the upstream's
+				return conn, nil, context.Cause(ctx)
+			case !health.IsLocal(r.err):
+				g.failed(r.path, r.err)
+			}
+			errs = append(errs, r.err)
+			if p := o.take(first); p != nil {
+				o.start(ctx, p)
+			} else if len(o.running) == 0 {
+				return conn, nil, &unreachedError{errs}
+			}
+		}
+	}
+}
+
+// patienceFor is how long a path may take before another is tried beside it.
+func (g *group[D]) patienceFor(p *path[D]) time.Duration {
+	limit := g.options.Failover.patience()
+	if limit <= 0 {
+		return never
+	}
+	if g.options.Failover.Hedge > 0 {
+		return limit
+	}
+	return max(limit, slowRTTs*p.Health.Status(time.Now()).RTT)
+}
+
+// never is longer than any flow waits.
+const never = 100 * time.Hour
+
+// take returns the next path to try, or nil.
+func (o *opening[D, C]) take(first *path[D]) *path[D] {
+	if p := o.peek(first); p != nil {
+		o.next = o.next[1:]
+		return p
+	}
+	return nil
+}
+
+// takeUsable is take for as long as the paths are known to work: one that does not is no help to one that
+// only takes its time.
+func (o *opening[D, C]) takeUsable(first *path[D]) *path[D] {
+	if p := o.peek(first); p == nil || !p.Health.Status(time.Now()).Eligible() {
+		return nil
+	}
+	return o.take(first)
+}
+
+func (o *opening[D, C]) peek(first *path[D]) *path[D] {
+	now := time.Now()
+	if !o.until.IsZero() && now.After(o.until) {
+		return nil
+	}
+	if o.next == nil {
+		o.next = o.group.alternatives(now, first)
+	}
+	if len(o.next) == 0 {
+		return nil
+	}
+	return o.next[0]
+}
+
+// start dials one path.
+func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
+	o.running[p] = time.Now()
+	o.group.workers.Go(func() {
+		conn, err := o.dial(ctx, p.Dialer)
+		o.mu.Lock()
+		over := o.over
+		if !over {
+			o.results <- opened[D, C]{p, conn, err}
+		}
+		o.mu.Unlock()
+		if over && err == nil {
+			_ = conn.Close()
+		}
+	})
+}
+
+// finish closes what connects too late.
+func (o *opening[D, C]) finish() {
+	o.mu.Lock()
+	o.over = true
+	o.mu.Unlock()
+	for {
+		select {
+		case r := <-o.results:
+			if r.err == nil {
+				_ = r.conn.Close()
+			}
+		default:
+			return
+		}
+	}
+}
+
+// overtake books the silence of the paths that had longer than they should need and were not reached.
+func (o *opening[D, C]) overtake() {
+	silence := o.group.options.Failover.Silence
+	for p, since := range o.running {
+		if silence > 0 && time.Since(since) >= silence {
+			o.group.failed(p, errOvertaken)
+		}
+	}
+}
+
+// unreachedError is ErrNoUpstream with what every member said, on one line.
+type unreachedError struct{ errs []error }
+
+func (e *unreachedError) Error() string {
+	causes := make([]string, 0, len(e.errs))
+	for _, err := range e.errs {
+		causes = append(causes, err.Error())
+	}
+	return fmt.Sprintf("%v reached: %s", ErrNoUpstream, strings.Join(causes, "; "))
+}
+
+func (e *unreachedError) Unwrap() []error {
+	return append(e.errs[:len(e.errs):len(e.errs)], ErrNoUpstream)
+}

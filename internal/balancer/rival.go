@@ -1,0 +1,316 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// maxRivals is how many paths are tried beside a silent one, and maxHTTPRivals the same for a plain request
+// of HTTP: targets that take their time for an answer are common there, and would get it as often.
+const (
+	maxRivals     = 3
+	maxHTTPRivals = 1
+)
+
+// firstAnswer waits for the first byte from whichever attempt has it. Afterwards there is a winner, unless it
+// returns an error.
+func (s *stream) firstAnswer() error {
+	s.mu.Lock()
+	failed := s.leadErr
+	s.mu.Unlock()
+	if failed == nil {
+		err := waitRead(s.lead.conn)
+		if settled, err := s.leadSaid(err); settled {
+			return err
+		}
+		s.leadFailed(err)
+	}
+	return s.awaitRivals()
+}
+
+// leadSaid takes what reading from the first attempt gave, and reports false when that failed.
+func (s *stream) leadSaid(err error) (settled bool, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch w := s.winner.Load(); {
+	case w == s.lead:
+		return true, err
+	case s.closed:
+		return true, net.ErrClosed
+	case w != nil: // a rival was faster and ended the first attempt
+		return true, nil
+	case err == nil:
+		s.settle(s.lead)
+		s.lead.path.Health.Answered(time.Now())
+		return true, nil
+	case isEnd(err):
+		s.settle(s.lead)
+		return true, err
+	}
+	return errors.Is(err, os.ErrDeadlineExceeded) && s.lead.sendErr == nil, err
+}
+
+// leadFailed has rivals try in the place of the first attempt.
+func (s *stream) leadFailed(err error) {
+	_ = transport.Abort(s.lead.conn)
+	s.lead.mu.Lock()   // now nothing is being sent any more, and it is known what was
+	s.lead.mu.Unlock() //nolint:staticcheck // it was a wait
+	s.mu.Lock()
+	if s.lead.sendErr != nil {
+		err = s.lead.sendErr
+	}
+	s.leadErr = err
+	s.remove(s.lead)
+	if s.racing == 0 {
+		s.race()
+	}
+	closed := s.closed
+	s.mu.Unlock()
+	if !closed {
+		s.suspect(s.lead.path)
+	}
+}
+
+// suspect books that a path gave no answer. The target may be to blame for that, unless another path has one
+// from it, or other targets give none either.
+func (s *stream) suspect(p *path[transport.StreamDialer]) {
+	p.Health.Stalled(time.Now(), s.target)
+	s.group.options.Trouble(p.Health)
+}
+
+// remove takes an attempt out of those that get what the client sends. The caller holds mu.
+func (s *stream) remove(a *attempt) {
+	s.attempts = slices.DeleteFunc(slices.Clone(s.attempts), func(b *attempt) bool { return a == b })
+}
+
+// awaitRivals waits until one of the rivals has an answer, or none can any more.
+func (s *stream) awaitRivals() error {
+	for {
+		s.mu.Lock()
+		settled, racing, closed := s.winner.Load() != nil, s.racing, s.closed
+		err, readBy := s.leadErr, s.readBy
+		s.mu.Unlock()
+		switch {
+		case settled:
+			return nil
+		case closed || racing == 0:
+			return err
+		case !s.waitChange(readBy):
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// waitChange waits until something has changed, and reports false when it has not by then; zero is never.
+func (s *stream) waitChange(by time.Time) bool {
+	var late <-chan time.Time
+	if !by.IsZero() {
+		timer := time.NewTimer(time.Until(by))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-s.changed:
+		return true
+	case <-late:
+		return false
+	}
+}
+
+// isSilent books the silence of the first path and tries others beside it.
+func (s *stream) isSilent() {
+	s.mu.Lock()
+	if s.winner.Load() != nil || s.closed {
+		s.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	silence := s.group.options.Failover.Silence
+	stalls := !s.stalled && silence > 0 && now.Sub(s.sentAt) >= silence
+	s.stalled = s.stalled || stalls
+	more := s.raceBesides()
+	if more || !s.stalled && silence > 0 {
+		s.silent.Reset(max(s.group.options.Failover.patience(), minPatience))
+	}
+	s.mu.Unlock()
+	if stalls {
+		s.suspect(s.lead.path)
+	}
+}
+
+// minPatience keeps a tiny hedge from starting all rivals at once.
+const minPatience = 10 * time.Millisecond
+
+// raceBesides starts a rival although the first path has not failed, and reports whether it did. The caller
+// holds mu.
+func (s *stream) raceBesides() bool {
+	limit := maxRivals
+	if classify(s.flight, s.target) == classHTTP {
+		limit = maxHTTPRivals
+	}
+	return len(s.tried)-1 < limit && s.race()
+}
+
+// mayReplay reports whether the flight may be sent over another path. The caller holds mu.
+func (s *stream) mayReplay() bool {
+	switch s.group.options.Failover.Replay {
+	case ReplayAny:
+		return true
+	case ReplayNever:
+		return len(s.flight) == 0
+	case ReplaySafe:
+	}
+	return s.leadErr != nil && s.lead.unsent || classify(s.flight, s.target) != classUnknown
+}
+
+// race starts a rival, and reports whether it did. The caller holds mu.
+func (s *stream) race() bool {
+	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
+		return false
+	}
+	p, dialer := s.nextPath(time.Now())
+	if p == nil {
+		return false
+	}
+	if s.end == nil {
+		s.all, s.end = context.WithCancel(s.group.all)
+	}
+	ctx := s.all
+	s.racing++
+	s.rivals.Go(func() { s.rival(ctx, p, dialer) })
+	return true
+}
+
+// nextPath returns the best path that was not tried, with the way to dial it: one that works as far as we
+// know; otherwise the first path once more, without connections from before; and if that has failed, any. The
+// caller holds mu.
+func (s *stream) nextPath(now time.Time) (*path[transport.StreamDialer], transport.StreamDialer) {
+	if !s.until.IsZero() && now.After(s.until) {
+		return nil, nil
+	}
+	tried := func(p *path[transport.StreamDialer]) bool { return slices.Contains(s.tried, p) }
+	rest := slices.DeleteFunc(s.group.alternatives(now, s.lead.path), tried)
+	hopeful := len(rest) > 0 && rest[0].Health.Status(now).Eligible()
+	hello := classify(s.flight, s.target) == classTLS // answered at once, unlike much else
+	switch first := s.lead.path; {
+	case !hopeful && !s.again && first.Fresh != nil && (s.leadErr != nil || hello):
+		s.again = true
+		s.tried = append(s.tried, first)
+		return first, first.Fresh
+	case hopeful, len(rest) > 0 && s.leadErr != nil:
+		s.tried = append(s.tried, rest[0])
+		return rest[0], rest[0].Dialer
+	}
+	return nil, nil
+}
+
+// rival tries a path, and others when that fails, until somebody has the answer.
+func (s *stream) rival(ctx context.Context, p *path[transport.StreamDialer], dialer transport.StreamDialer) {
+	for p != nil && !s.try(ctx, p, dialer) {
+		s.mu.Lock()
+		p = nil
+		if ctx.Err() == nil && s.mayReplay() {
+			p, dialer = s.nextPath(time.Now())
+		}
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	s.racing--
+	s.mu.Unlock()
+	s.signal()
+}
+
+// try makes one attempt, and reports false when another should be made.
+func (s *stream) try(
+	ctx context.Context, p *path[transport.StreamDialer], dialer transport.StreamDialer,
+) (over bool) {
+	conn, err := dialer.DialStream(ctx, s.target)
+	if err != nil {
+		if ctx.Err() == nil && !health.IsLocal(err) {
+			s.group.failed(p, err)
+		}
+		return ctx.Err() != nil
+	}
+	a := newAttempt(p, conn)
+	if !s.join(a) {
+		_ = transport.Abort(conn)
+		return true
+	}
+	keepOn := context.AfterFunc(ctx, func() { _ = transport.Abort(conn) })
+	_ = s.pump(a) // reading fails too then
+	err = waitRead(conn)
+	if err == nil && s.win(a, keepOn) {
+		return true
+	}
+	keepOn()
+	s.mu.Lock()
+	s.remove(a)
+	s.mu.Unlock()
+	_ = transport.Abort(conn)
+	if ctx.Err() != nil || err == nil || isEnd(err) {
+		return true
+	}
+	s.suspect(p)
+	return false
+}
+
+// join has an attempt get what the client sends from now on. It reports false when nobody needs it.
+func (s *stream) join(a *attempt) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
+		return false
+	}
+	s.attempts = append(slices.Clone(s.attempts), a)
+	return true
+}
+
+// win makes a rival that has an answer the one. keepOn takes back what would abort it.
+func (s *stream) win(a *attempt, keepOn func() bool) bool {
+	s.mu.Lock()
+	if s.closed || s.winner.Load() != nil || !keepOn() {
+		s.mu.Unlock()
+		return false
+	}
+	why := s.leadErr
+	limit := s.group.options.Failover.Silence
+	if why == nil && limit > 0 && time.Since(s.sentAt) >= limit {
+		why = ErrSilent
+	}
+	_, _ = a.conn.SetReadDeadline(s.readBy), a.conn.SetWriteDeadline(s.writeBy)
+	s.settle(a)
+	s.lead.path.exit(s)
+	a.path.enter(s)
+	s.mu.Unlock()
+	a.path.Health.Answered(time.Now())
+	if why != nil && a.path != s.lead.path {
+		s.group.failed(s.lead.path, why)
+	}
+	s.group.log.Debug("flow failed over", "upstream", a.path.name, "from", s.lead.path.name)
+	_ = transport.Abort(s.lead.conn)
+	return true
+}
+
+// settle ends the race. The caller holds mu.
+func (s *stream) settle(a *attempt) {
+	s.winner.Store(a)
+	s.stopRivals()
+	s.attempts, s.flight, s.tried = nil, nil, nil
+}
+
+// stopRivals ends those that run, and lets no more begin by themselves. The caller holds mu.
+func (s *stream) stopRivals() {
+	if s.silent != nil {
+		s.silent.Stop()
+	}
+	if s.end != nil {
+		s.end()
+	}
+}

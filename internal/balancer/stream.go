@@ -1,0 +1,393 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+var (
+	// ErrSilent says that a path left a flow without an answer that another path gave.
+	ErrSilent     = errors.New("no answer, while another upstream gave one")
+	errWriteEnded = fmt.Errorf("write after the end of the stream: %w", net.ErrClosed)
+)
+
+// lastWords is how long a connection that takes nothing any more may still have an answer to read.
+const lastWords = time.Second
+
+// stream is one flow. Until the first byte of an answer it keeps what the client sends, and other paths may
+// be tried with it; from then on everything goes straight to the attempt that answered.
+//
+//	open --answer, end, too much sent--> settled
+//	open --failure, silence--> open, with rivals --first answer of any--> settled
+//	open --failure of all--> broken
+type stream struct {
+	group  *group[transport.StreamDialer]
+	target string
+	room   transport.Headroom
+	until  time.Time // no further path is tried after it; zero: never
+	lead   *attempt  // the first one
+
+	winner  atomic.Pointer[attempt] // nil until settled
+	trouble sync.Once               // is told once
+
+	changed chan struct{}  // holds a token when firstAnswer should look again
+	rivals  sync.WaitGroup // their goroutines
+
+	mu       sync.Mutex
+	flight   []byte     // what the client has sent so far
+	ended    bool       // and has ended with that
+	attempts []*attempt // connections to give it to
+	leadErr  error      // why the first one failed
+	racing   int        // rivals that still may answer
+	alone    bool       // no rival may get more of the flight: it is not to be sent twice
+	tried    []*path[transport.StreamDialer]
+	again    bool            // the first path was tried again
+	sentAt   time.Time       // when the first bytes left
+	silent   *time.Timer     // started then
+	stalled  bool            // the first path's silence is booked
+	end      func()          // cancels the rivals; nil without
+	all      context.Context //nolint:containedctx // of the rivals
+	closed   bool
+	readBy   time.Time
+	writeBy  time.Time
+}
+
+// attempt is a connection over one path that a flow may end up with.
+type attempt struct {
+	path    *path[transport.StreamDialer]
+	conn    transport.StreamConn
+	inPlace transport.HeadroomWriter // conn, where it takes payloads in place; else nil
+	room    transport.Headroom
+
+	mu    sync.Mutex // held while something of the flight is sent, and never taken under the stream's
+	sent  int        // bytes of it
+	ended bool       // its end too
+	err   error      // why nothing can be sent
+
+	// Guarded by the stream's lock.
+	sendErr error // err
+	unsent  bool  // not a byte of the flight left
+}
+
+var (
+	_ transport.StreamConn     = (*stream)(nil)
+	_ transport.HeadroomWriter = (*stream)(nil)
+	_ transport.WaitReader     = (*stream)(nil)
+	_ transport.Aborter        = (*stream)(nil)
+	_ transport.Carried        = (*stream)(nil)
+)
+
+func newAttempt(p *path[transport.StreamDialer], conn transport.StreamConn) *attempt {
+	a := &attempt{path: p, conn: conn}
+	if h, ok := conn.(transport.HeadroomWriter); ok {
+		a.inPlace, a.room = h, h.Headroom()
+	}
+	return a
+}
+
+func newStream(
+	g *group[transport.StreamDialer], p *path[transport.StreamDialer], conn transport.StreamConn,
+	target string, began time.Time,
+) *stream {
+	s := &stream{group: g, target: target, lead: newAttempt(p, conn), changed: make(chan struct{}, 1)}
+	s.room = transport.Headroom{Max: transport.RecordSize}
+	if s.lead.inPlace != nil {
+		s.room = s.lead.room
+	}
+	if d := g.options.Failover.Deadline; d > 0 {
+		s.until = began.Add(d)
+	}
+	s.attempts = []*attempt{s.lead}
+	s.tried = append(s.tried, p)
+	p.enter(s)
+	return s
+}
+
+// current is the attempt that the flow is on.
+func (s *stream) current() *attempt {
+	if w := s.winner.Load(); w != nil {
+		return w
+	}
+	return s.lead
+}
+
+// Upstream implements transport.Carried.
+func (s *stream) Upstream() string { return s.current().path.name }
+
+// Read implements net.Conn.
+func (s *stream) Read(p []byte) (int, error) {
+	w := s.winner.Load()
+	if w == nil {
+		if err := s.firstAnswer(); err != nil {
+			return 0, err
+		}
+		w = s.winner.Load()
+	}
+	n, err := w.conn.Read(p)
+	if err != nil {
+		s.broke(w, err)
+	}
+	return n, err
+}
+
+// WaitRead implements transport.WaitReader.
+func (s *stream) WaitRead() error {
+	w := s.winner.Load()
+	if w == nil {
+		return s.firstAnswer()
+	}
+	err := waitRead(w.conn)
+	if err != nil {
+		s.broke(w, err)
+	}
+	return err
+}
+
+// waitRead waits for the next bytes where conn can. What cannot wait counts as having answered.
+func waitRead(conn net.Conn) error {
+	if w, ok := conn.(transport.WaitReader); ok {
+		return w.WaitRead()
+	}
+	return nil
+}
+
+// broke has the path probed soon, under a flow that broke in the middle.
+func (s *stream) broke(w *attempt, err error) {
+	if isEnd(err) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	s.trouble.Do(func() { s.group.options.Trouble(w.path.Health) })
+}
+
+// isEnd reports whether an error is how a target ends a flow.
+func isEnd(err error) bool {
+	clean := err == io.EOF //nolint:errorlint // a wrapped EOF is no clean end
+	return clean || errors.Is(err, transport.ErrTarget)
+}
+
+// Write implements net.Conn.
+func (s *stream) Write(p []byte) (int, error) {
+	w := s.winner.Load()
+	if w == nil {
+		kept, err := s.keep(p)
+		if err != nil {
+			return 0, err
+		}
+		if kept {
+			return len(p), nil
+		}
+		w = s.winner.Load()
+	}
+	return w.conn.Write(p)
+}
+
+// Headroom implements transport.HeadroomWriter.
+func (s *stream) Headroom() transport.Headroom { return s.room }
+
+// WriteHeadroom implements transport.HeadroomWriter.
+func (s *stream) WriteHeadroom(buf []byte, front, back int) error {
+	w := s.winner.Load()
+	if w == nil {
+		if kept, err := s.keep(buf[front : len(buf)-back]); kept || err != nil {
+			return err
+		}
+		w = s.winner.Load()
+	}
+	if w.inPlace != nil && front >= w.room.Front && back >= w.room.Back {
+		return w.inPlace.WriteHeadroom(buf, front, back)
+	}
+	_, err := w.conn.Write(buf[front : len(buf)-back]) // not the carrier that we promised the room of
+	return err
+}
+
+// keep adds p to the flight and sends it to all who may answer. It reports false when there is one by now
+// that takes p straight.
+func (s *stream) keep(p []byte) (bool, error) {
+	s.mu.Lock()
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		return false, net.ErrClosed
+	case s.winner.Load() != nil:
+		s.mu.Unlock()
+		return false, nil
+	case s.ended:
+		s.mu.Unlock()
+		return false, errWriteEnded
+	}
+	if len(s.flight)+len(p) > maxFlight {
+		defer s.mu.Unlock()
+		if s.leadErr != nil {
+			return false, s.leadErr
+		}
+		s.settle(s.lead) // there is no way back from it
+		return false, nil
+	}
+	s.flight = append(s.flight, p...)
+	s.startClock()
+	if s.racing > 0 && !s.mayReplay() {
+		s.alone = true
+		s.stopRivals()
+	}
+	attempts := s.attempts
+	s.mu.Unlock()
+	return true, s.pumpAll(attempts)
+}
+
+// pumpAll returns an error only when the client's own deadline ended a write.
+func (s *stream) pumpAll(attempts []*attempt) error {
+	for _, a := range attempts {
+		if err := s.pump(a); a == s.lead && errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+	return nil
+}
+
+// startClock starts the time that the first path has for its answer. The caller holds mu.
+func (s *stream) startClock() {
+	if !s.sentAt.IsZero() {
+		return
+	}
+	s.sentAt = time.Now()
+	if limit := s.group.patienceFor(s.lead.path); limit < never {
+		s.silent = time.AfterFunc(limit, s.isSilent)
+	}
+}
+
+// pump sends what an attempt has not got of the flight yet. A failure shows to whoever reads from it.
+func (s *stream) pump(a *attempt) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.err == nil {
+		rest, ended := s.unsentTo(a)
+		before := a.sent
+		switch {
+		case len(rest) > 0:
+			_, a.err = a.conn.Write(rest)
+			a.sent += len(rest)
+		case ended && !a.ended:
+			a.ended = true
+			a.err = a.conn.CloseWrite()
+		default:
+			return nil
+		}
+		if a.err != nil {
+			s.mu.Lock()
+			a.sendErr, a.unsent = a.err, before == 0 && len(rest) <= oneChunk
+			s.mu.Unlock()
+			_ = a.conn.SetReadDeadline(time.Now().Add(lastWords)) // what the server said may still be there
+		}
+	}
+	return a.err
+}
+
+// unsentTo returns what is left for an attempt, and whether the client has ended behind that. The attempt's
+// lock is held.
+func (s *stream) unsentTo(a *attempt) (rest []byte, ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a != s.lead && s.alone {
+		return nil, false
+	}
+	return s.flight[min(a.sent, len(s.flight)):], s.ended
+}
+
+// oneChunk fits one chunk of Shadowsocks, of which a server decrypts all or nothing.
+const oneChunk = 8 << 10
+
+// CloseWrite implements transport.StreamConn.
+func (s *stream) CloseWrite() error {
+	s.mu.Lock()
+	if w := s.winner.Load(); w != nil || s.closed {
+		s.mu.Unlock()
+		if w == nil {
+			return net.ErrClosed
+		}
+		return w.conn.CloseWrite()
+	}
+	s.ended = true
+	s.startClock()
+	attempts := s.attempts
+	s.mu.Unlock()
+	return s.pumpAll(attempts)
+}
+
+// CloseRead implements transport.StreamConn.
+func (s *stream) CloseRead() error { return s.current().conn.CloseRead() }
+
+// Close implements net.Conn.
+func (s *stream) Close() error { return s.finish(net.Conn.Close) }
+
+// Abort implements transport.Aborter.
+func (s *stream) Abort() error { return s.finish(transport.Abort) }
+
+// finish ends the flow's connection and waits for what it runs.
+func (s *stream) finish(how func(net.Conn) error) error {
+	s.mu.Lock()
+	s.closed = true
+	s.stopRivals()
+	a := s.current()
+	a.path.exit(s)
+	s.mu.Unlock()
+	err := how(a.conn)
+	s.signal()
+	s.rivals.Wait()
+	return err
+}
+
+// signal has firstAnswer look again.
+func (s *stream) signal() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// LocalAddr implements net.Conn.
+func (s *stream) LocalAddr() net.Addr { return s.current().conn.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (s *stream) RemoteAddr() net.Addr { return s.current().conn.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (s *stream) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements net.Conn.
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	s.readBy = t
+	a, gone := s.current(), s.leadGone()
+	s.mu.Unlock()
+	s.signal()
+	if gone {
+		return nil
+	}
+	return a.conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	s.writeBy = t
+	a, gone := s.current(), s.leadGone()
+	s.mu.Unlock()
+	if gone {
+		return nil
+	}
+	return a.conn.SetWriteDeadline(t)
+}
+
+// leadGone reports whether rivals try in the place of the first attempt. The caller holds mu.
+func (s *stream) leadGone() bool { return s.leadErr != nil && s.winner.Load() == nil && !s.closed }
