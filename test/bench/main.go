@@ -76,7 +76,7 @@ func compare(ctx context.Context, b built, size int64, flows int) error {
 	for _, cipher := range ciphers {
 		for _, c := range carriers {
 			fmt.Fprintf(os.Stderr, "%s over %s ...\n", cipher, c.name)
-			l := load{cipher: cipher, flag: c.flag, size: size, flows: flows}
+			l := load{cipher: cipher, flag: c.flag, size: size, flows: flows, extra: nothingReady}
 			r, err := measure(ctx, b, l)
 			if err != nil {
 				return fmt.Errorf("%s over %s: %w", cipher, c.name, err)

@@ -23,6 +23,12 @@ import (
 // patience bounds each thing that is waited for.
 const patience = 5 * time.Minute
 
+// Configurations, by what stands ready before a flow needs it. Probes would only disturb.
+const (
+	nothingReady = "disable_probes: true"
+	standbyReady = "probe: {enable_tcp: false, enable_udp: false}"
+)
+
 // load is what a run does.
 type load struct {
 	cipher string
@@ -30,6 +36,7 @@ type load struct {
 	size   int64  // bytes each way
 	flows  int    // held idle
 	rtt    time.Duration
+	extra  string // lines of the configuration
 }
 
 // transfer is the cost of moving bytes one way.
@@ -97,8 +104,8 @@ func set(ctx context.Context, b built, l load) (r *rig, err error) {
 		}
 	}
 	config := filepath.Join(b.folder, "config.yaml")
-	text := fmt.Sprintf("listen: {socks5: '127.0.0.1:0'}\nlog: {format: json}\nupstreams:\n"+
-		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", u, l.cipher, secret, r.CA)
+	text := fmt.Sprintf("listen: {socks5: '127.0.0.1:0'}\nlog: {format: json}\n%s\nupstreams:\n"+
+		"  - {tcp_wss: %q, cipher: %s, secret: %s, tls: {ca_file: %q}}\n", l.extra, u, l.cipher, secret, r.CA)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return r, err
 	}
