@@ -10,8 +10,8 @@ const (
 	smoothing = 4
 	// flowPenalty is what a first failure costs; each further one doubles what is left and adds this.
 	flowPenalty = 500 * time.Millisecond
-	// probePenalty is the same for a probe that does not put its path down: a datagram or two were lost, which
-	// is worth no switch unless it goes on like that.
+	// probePenalty is the same for a probe that does not put its path down: a datagram or two were lost,
+	// which is worth no switch unless it goes on like that.
 	probePenalty = 10 * time.Millisecond
 	// penaltyMax lets a path that is well again compete within minutes, however long it was not.
 	penaltyMax = 4 * time.Second

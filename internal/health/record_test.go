@@ -237,7 +237,8 @@ func TestSlowRTTAgesWithoutBecomingBetter(t *testing.T) {
 	}
 }
 
-// A lost probe now and then is worth no switch. One that puts the path down costs as much as a flow's failure.
+// A lost probe now and then is worth no switch. One that puts the path down costs as much as a flow's
+// failure.
 func TestPenaltyOfProbes(t *testing.T) {
 	r := health.NewRecord(policy)
 	for i, want := range []time.Duration{10 * ms, 15 * ms, 17500 * time.Microsecond} {

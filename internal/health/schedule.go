@@ -83,7 +83,8 @@ func (s Schedule) pace(st Status) pace {
 	return growing
 }
 
-// changes reports whether the last measurement is so far from the others that it takes more to believe either.
+// changes reports whether the last measurement is so far from the others that it takes more to believe
+// either.
 func changes(st Status) bool {
 	const noise = 50 * time.Millisecond
 	return st.RTT > 0 && (st.LastRTT > 2*st.RTT+noise || st.LastRTT < st.RTT/2-noise)
