@@ -114,16 +114,23 @@ func balancerOptions(c *config.Config, prober *health.Prober, log *slog.Logger) 
 		o.Failover.Replay = balancer.ReplayNever
 	case config.ReplaySafe:
 	}
-	probed := make(map[*health.Record]int)
+	o.Trouble = trouble(prober)
+	return o
+}
+
+// trouble has both paths of an upstream probed when a flow met trouble on one: they share a server.
+func trouble(prober *health.Prober) func(*health.Record) {
+	upstreamOf := make(map[*health.Record]string)
+	paths := make(map[string][]int) // by upstream
 	for i, p := range prober.Paths {
-		probed[p.Record] = i
+		upstreamOf[p.Record] = p.Name
+		paths[p.Name] = append(paths[p.Name], i)
 	}
-	o.Trouble = func(record *health.Record) {
-		if i, ok := probed[record]; ok {
+	return func(record *health.Record) {
+		for _, i := range paths[upstreamOf[record]] {
 			prober.Soon(i)
 		}
 	}
-	return o
 }
 
 func schedule(h config.Health) health.Schedule {

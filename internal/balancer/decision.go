@@ -20,11 +20,15 @@ type Decision struct {
 }
 
 func (d Decision) attrs() []any {
-	return []any{
-		"upstream", d.To, "score", d.ToScore, "from", d.From, "from_score", d.FromScore,
-		"reason", string(d.Reason),
+	attrs := []any{"upstream", d.To, "score", d.ToScore.Round(scoreUnit), "reason", string(d.Reason)}
+	if d.From != "" {
+		attrs = append(attrs, "from", d.From, "from_score", d.FromScore.Round(scoreUnit))
 	}
+	return attrs
 }
+
+// scoreUnit is what a reader of the log can still make something of.
+const scoreUnit = 10 * time.Microsecond
 
 // decisions holds the last ones.
 type decisions struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
@@ -44,6 +45,27 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Mode, e.Stage, e.Err) }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// JoinErrors is errors.Join on one line.
+func JoinErrors(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return attemptErrors(errs)
+}
+
+// attemptErrors are those of several modes.
+type attemptErrors []error
+
+func (e attemptErrors) Error() string {
+	causes := make([]string, 0, len(e))
+	for _, err := range e {
+		causes = append(causes, err.Error())
+	}
+	return strings.Join(causes, "; ")
+}
+
+func (e attemptErrors) Unwrap() []error { return e }
 
 // Dialer opens carriers of one mode.
 type Dialer interface {

@@ -45,7 +45,7 @@ func (r *race) run(ctx context.Context) (transport.StreamConn, error) {
 		case <-ctx.Done():
 			r.finish(H3) // nothing is better than that, so that all attempts are cancelled
 			err := &Error{Mode: r.modes[max(r.started, 1)-1], Stage: StageConnect, Err: context.Cause(ctx)}
-			return nil, errors.Join(append(r.errs, err)...)
+			return nil, JoinErrors(append(r.errs, err))
 		case <-timer.C:
 			r.startNext(timer)
 		case o := <-r.results:
@@ -58,7 +58,7 @@ func (r *race) run(ctx context.Context) (transport.StreamConn, error) {
 			r.startNext(timer)
 		}
 		if len(r.running) == 0 {
-			return nil, errors.Join(r.errs...)
+			return nil, JoinErrors(r.errs)
 		}
 	}
 }

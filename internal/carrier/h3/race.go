@@ -96,7 +96,7 @@ func (r *race) why(ctx context.Context) error {
 			return carrier.TLSError(carrier.H3, err) // somebody answered
 		}
 	}
-	return carrier.DialError(carrier.H3, errors.Join(r.errs...))
+	return carrier.DialError(carrier.H3, carrier.JoinErrors(r.errs))
 }
 
 // inTurns orders addresses so that the families take turns, first that of good, which worked last time, or of
