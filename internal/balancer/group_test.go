@@ -309,7 +309,8 @@ func TestManyFlowsFailOver(t *testing.T) {
 	})
 }
 
-func BenchmarkPick(b *testing.B) {
+// fifty is a balancer over fifty upstreams with a past.
+func fifty() *Balancer {
 	var members []Member
 	for i := range 50 {
 		record := health.NewRecord(health.Policy{Cooldown: cooldown, MaxInterval: time.Minute})
@@ -318,8 +319,20 @@ func BenchmarkPick(b *testing.B) {
 			Name: fmt.Sprint(i), Stream: &Path[transport.StreamDialer]{Health: record},
 		})
 	}
-	balancer := New(members, testOptions())
-	ctx := b.Context()
+	return New(members, testOptions())
+}
+
+// Ten thousand flows in a second make a hundred looks at most.
+func TestPickDoesNotAllocate(t *testing.T) {
+	balancer, ctx := fifty(), t.Context()
+	balancer.streams.pick(ctx, target, time.Now())
+	if n := testing.AllocsPerRun(10_000, func() { balancer.streams.pick(ctx, target, time.Now()) }); n != 0 {
+		t.Errorf("%v allocations for a choice among fifty upstreams, want 0", n)
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	balancer, ctx := fifty(), b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
 		if p, _ := balancer.streams.pick(ctx, target, time.Now()); p == nil {
@@ -330,11 +343,7 @@ func BenchmarkPick(b *testing.B) {
 
 // BenchmarkLook is what a flow pays whose predecessor is a tenth of a second away.
 func BenchmarkLook(b *testing.B) {
-	var members []Member
-	for i := range 50 {
-		members = append(members, Member{Name: fmt.Sprint(i), Stream: &Path[transport.StreamDialer]{}})
-	}
-	balancer := New(members, testOptions())
+	balancer := fifty()
 	b.ReportAllocs()
 	for b.Loop() {
 		balancer.streams.look(time.Now())

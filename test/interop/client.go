@@ -50,8 +50,20 @@ type Client struct {
 // further keys of the upstream, each "key: value".
 func (p Programs) StartClient(t *testing.T, host netip.Addr, server *Server, extra ...string) Client {
 	t.Helper()
+	return p.start(t, host, server, append([]string{"disable_probes: true"}, indented(extra)...))
+}
+
+// StartReadyClient is StartClient for a client that keeps connections ready.
+func (p Programs) StartReadyClient(t *testing.T, host netip.Addr, server *Server) Client {
+	t.Helper()
+	return p.start(t, host, server, []string{"probe: {enable_tcp: false, enable_udp: false}"})
+}
+
+// start starts a client. The first line is the configuration's, the others belong to the upstream.
+func (p Programs) start(t *testing.T, host netip.Addr, server *Server, lines []string) Client {
+	t.Helper()
 	socks := freeAddr(t, host)
-	config := clientConfig(socks, server, extra)
+	config := clientConfig(socks, server, lines)
 	path := writeFile(t, filepath.Join(t.TempDir(), "config.yaml"), []byte(config))
 	process := StartProcess(t, exec.Command(p.Client, "-c", path))
 	t.Cleanup(func() {
@@ -64,13 +76,21 @@ func (p Programs) StartClient(t *testing.T, host netip.Addr, server *Server, ext
 	return Client{process, socks}
 }
 
+func indented(extra []string) []string {
+	lines := make([]string, 0, len(extra))
+	for _, line := range extra {
+		lines = append(lines, "    "+line)
+	}
+	return lines
+}
+
 func clientConfig(socks string, server *Server, extra []string) string {
 	lines := []string{
 		"listen:",
 		fmt.Sprintf("  socks5: %q", socks),
 		"log:",
 		"  level: debug",
-		"disable_probes: true",
+		extra[0],
 		fmt.Sprintf("dns: {servers: [%s]}", quoted(server.Names)),
 		"upstreams:",
 		"  - name: peer",
@@ -81,10 +101,7 @@ func clientConfig(socks string, server *Server, extra []string) string {
 		"    tls:",
 		fmt.Sprintf("      ca_file: %q", server.CA),
 	}
-	for _, line := range extra {
-		lines = append(lines, "    "+line)
-	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(append(lines, extra[1:]...), "\n") + "\n"
 }
 
 // quoted is text as YAML wants it, nothing for nothing.
