@@ -44,17 +44,18 @@ func (a Affinity) key(ctx context.Context, addr string) string {
 
 // homes remembers which path flows with a key go over. It keeps those used last, in two generations: when the
 // young one is full it becomes the old one, which is forgotten.
-type homes struct {
+type homes[D any] struct {
 	mu         sync.Mutex
-	young, old map[string]home
+	young, old map[string]home[D]
 }
 
-type home struct {
-	place int
-	used  time.Time
+type home[D any] struct {
+	path *path[D]
+	used time.Time
 }
 
-func (h *homes) find(key string, now time.Time) (place int, ok bool) {
+// find returns nil for a key without a home.
+func (h *homes[D]) find(key string, now time.Time) *path[D] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	found, ok := h.young[key]
@@ -62,19 +63,19 @@ func (h *homes) find(key string, now time.Time) (place int, ok bool) {
 		found, ok = h.old[key]
 	}
 	if !ok || now.Sub(found.used) > homeTime {
-		return 0, false
+		return nil
 	}
-	return found.place, true
+	return found.path
 }
 
-func (h *homes) put(key string, place int, now time.Time) {
+func (h *homes[D]) put(key string, p *path[D], now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.young) >= maxHomes {
 		h.young, h.old = nil, h.young
 	}
 	if h.young == nil {
-		h.young = make(map[string]home)
+		h.young = make(map[string]home[D])
 	}
-	h.young[key] = home{place, now}
+	h.young[key] = home[D]{p, now}
 }

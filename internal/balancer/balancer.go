@@ -29,6 +29,8 @@ type Path[D any] struct {
 	Fresh  D              // the same without connections that were opened ahead of need
 	Health *health.Record // what is known of it
 	Keep   func(n int)    // told how many connections to have ready; nil: nobody is
+	// Gone is told once that an Update has taken the path out and its last flow has ended; nil: nobody is.
+	Gone func()
 }
 
 // Options are the choices of a Balancer. The zero value switches on nothing that can be switched off.
@@ -79,29 +81,40 @@ var (
 
 // New returns a balancer over members, in the order that decides where nothing else does.
 func New(members []Member, o Options) *Balancer {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Trouble == nil {
-		o.Trouble = func(*health.Record) {}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
 	b := &Balancer{
-		streams: newGroup[transport.StreamDialer](TCP, o),
-		packets: newGroup[transport.PacketListener](UDP, o),
+		streams: newGroup[transport.StreamDialer](TCP, log),
+		packets: newGroup[transport.PacketListener](UDP, log),
 	}
-	for _, m := range members {
-		if m.Stream != nil {
-			b.streams.add(m, *m.Stream)
-		}
-		if m.Packet != nil {
-			b.packets.add(m, *m.Packet)
-		}
-	}
+	b.Update(members, o)
 	return b
 }
 
+// Update replaces the members and the options, but for the logger. A path whose health record is among those
+// before stays what it is, with its flows, standby and homes. Flows on the others go on until they end.
+func (b *Balancer) Update(members []Member, o Options) {
+	if o.Trouble == nil {
+		o.Trouble = func(*health.Record) {}
+	}
+	streams := &lineup[transport.StreamDialer]{options: o}
+	packets := &lineup[transport.PacketListener]{options: o}
+	for _, m := range members {
+		if m.Stream != nil {
+			streams.paths = append(streams.paths, newPath(m, *m.Stream))
+		}
+		if m.Packet != nil {
+			packets.paths = append(packets.paths, newPath(m, *m.Packet))
+		}
+	}
+	b.streams.update(streams)
+	b.packets.update(packets)
+}
+
 // CarriesPackets reports whether any member carries UDP.
-func (b *Balancer) CarriesPackets() bool { return len(b.packets.paths) > 0 }
+func (b *Balancer) CarriesPackets() bool { return len(b.packets.lineup.Load().paths) > 0 }
 
 // DialStream implements transport.StreamDialer. The stream is saved from the failure of its upstream until
 // its first byte of an answer.
@@ -119,6 +132,7 @@ func (b *Balancer) DialStream(ctx context.Context, addr string) (transport.Strea
 	if err != nil {
 		return nil, err
 	}
+	defer p.dial(-1)
 	g.stay(key, p, began)
 	return newStream(g, p, conn, addr, began), nil
 }
@@ -138,6 +152,7 @@ func (b *Balancer) ListenPacket(ctx context.Context) (net.PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.dial(-1)
 	g.stay(key, p, now)
 	return newPackets(g, p, conn), nil
 }

@@ -18,62 +18,72 @@ const lookAfter = 100 * time.Millisecond
 // group is the paths that carry one protocol.
 type group[D any] struct {
 	proto     string
-	options   Options
-	policy    policy
 	log       *slog.Logger
-	paths     []*path[D]
 	decisions decisions
-	homes     homes
+	homes     homes[D]
 
 	all     context.Context //nolint:containedctx // ends what flows leave behind
 	stop    context.CancelFunc
 	workers sync.WaitGroup // dials and rivals
 
+	lineup atomic.Pointer[lineup[D]] // replaced under mu
+
 	mu     sync.Mutex
-	choice choice
+	choice choice // among the paths of the lineup
 	looked time.Time
 	views  []view // of the last look
 }
 
-// path is one member over the group's protocol.
-type path[D any] struct {
-	Path[D]
-	name   string
-	weight float64
-	place  int
-	left   atomic.Bool // flows that can move elsewhere should
-	kept   int         // what Keep was told last; of tend alone
-
-	mu    sync.Mutex
-	flows map[closer]struct{} // open on it
+// lineup is what Update replaces. It does not change.
+type lineup[D any] struct {
+	options Options
+	paths   []*path[D]
 }
 
-// closer is a flow that can be reset.
-type closer interface{ Abort() error }
+func (l *lineup[D]) policy() policy {
+	return policy{sticky: l.options.StickyTTL, minSwitch: l.options.MinSwitch}
+}
 
-func newGroup[D any](proto string, o Options) *group[D] {
-	g := &group[D]{
-		proto:   proto,
-		options: o,
-		policy:  policy{sticky: o.StickyTTL, minSwitch: o.MinSwitch},
-		log:     o.Logger.With("proto", proto),
-		choice:  choice{current: -1},
+// find returns the path with that record.
+func (l *lineup[D]) find(record *health.Record) *path[D] {
+	for _, p := range l.paths {
+		if p.Health == record {
+			return p
+		}
 	}
+	return nil
+}
+
+func newGroup[D any](proto string, log *slog.Logger) *group[D] {
+	g := &group[D]{proto: proto, log: log.With("proto", proto), choice: choice{current: -1}}
+	g.lineup.Store(new(lineup[D]))
 	g.all, g.stop = context.WithCancel(context.Background()) //nolint:gosec // close calls it
 	return g
 }
 
-func (g *group[D]) add(m Member, p Path[D]) {
-	if m.Weight <= 0 {
-		m.Weight = 1
+// update replaces the lineup. Paths stay what they are when their records do; of the others, those that are
+// new are added and those that are gone are retired.
+func (g *group[D]) update(next *lineup[D]) {
+	g.mu.Lock()
+	before := g.lineup.Load()
+	for i, p := range next.paths {
+		if same := before.find(p.Health); same != nil {
+			next.paths[i] = same
+			same.weight.Store(p.weight.Load())
+		}
 	}
-	if p.Health == nil {
-		p.Health = health.NewRecord(health.Policy{})
+	if c := g.choice.current; c >= 0 {
+		g.choice.current = slices.Index(next.paths, before.paths[c])
 	}
-	g.paths = append(g.paths, &path[D]{
-		Path: p, name: m.Name, weight: m.Weight, place: len(g.paths), flows: make(map[closer]struct{}),
-	})
-	g.views = append(g.views, view{})
+	g.views = make([]view, len(next.paths))
+	g.looked = time.Time{}
+	g.lineup.Store(next)
+	g.mu.Unlock()
+	for _, p := range before.paths {
+		if !slices.Contains(next.paths, p) {
+			p.retire()
+		}
+	}
 }
 
 func (g *group[D]) close() {
@@ -81,16 +91,21 @@ func (g *group[D]) close() {
 	g.workers.Wait()
 }
 
+// options are those in force.
+func (g *group[D]) options() *Options { return &g.lineup.Load().options }
+
 // pick returns the path for a new flow to addr, and the key by which to find that path again. It returns nil
 // when there is none at all.
 func (g *group[D]) pick(ctx context.Context, addr string, now time.Time) (*path[D], string) {
-	if len(g.paths) == 0 {
+	l := g.lineup.Load()
+	if len(l.paths) == 0 {
 		return nil, ""
 	}
-	key := g.options.Affinity.key(ctx, addr)
+	key := l.options.Affinity.key(ctx, addr)
 	if key != "" {
-		if place, ok := g.homes.find(key, now); ok && g.paths[place].Health.Status(now).Eligible() {
-			return g.paths[place], key
+		p := g.homes.find(key, now)
+		if p != nil && slices.Contains(l.paths, p) && p.Health.Status(now).Eligible() {
+			return p, key
 		}
 	}
 	return g.current(now), key
@@ -99,75 +114,76 @@ func (g *group[D]) pick(ctx context.Context, addr string, now time.Time) (*path[
 // stay notes that flows with that key go over a path.
 func (g *group[D]) stay(key string, p *path[D], now time.Time) {
 	if key != "" {
-		g.homes.put(key, p.place, now)
+		g.homes.put(key, p, now)
 	}
 }
 
-// current is the best path to use.
+// current is the best path to use; nil if there is none.
 func (g *group[D]) current(now time.Time) *path[D] {
 	g.mu.Lock()
-	c := g.choice.current
-	fresh := c >= 0 && now.Sub(g.looked) < lookAfter
-	g.mu.Unlock()
-	if !fresh || !g.paths[c].Health.Status(now).Eligible() {
-		c = g.look(now)
+	var p *path[D]
+	if c := g.choice.current; c >= 0 && now.Sub(g.looked) < lookAfter {
+		p = g.lineup.Load().paths[c]
 	}
-	return g.paths[c]
+	g.mu.Unlock()
+	if p == nil || !p.Health.Status(now).Eligible() {
+		p = g.look(now)
+	}
+	return p
 }
 
-// look looks at all paths, switches where that is due, and returns the current path's place.
-func (g *group[D]) look(now time.Time) int {
-	if len(g.paths) == 0 {
-		return -1
-	}
+// look looks at all paths, switches where that is due, and returns the current path; nil if there is none.
+func (g *group[D]) look(now time.Time) *path[D] {
 	g.mu.Lock()
-	before := g.choice.current
-	for i, p := range g.paths {
-		g.views[i] = viewOf(p.Health.Status(now), p.weight)
+	l := g.lineup.Load()
+	if len(l.paths) == 0 {
+		g.mu.Unlock()
+		return nil
 	}
+	for i, p := range l.paths {
+		g.views[i] = p.view(now)
+	}
+	before := g.choice.current
 	var reason Reason
-	g.choice, reason = g.choice.next(now, g.views, g.policy)
+	g.choice, reason = g.choice.next(now, g.views, l.policy())
 	g.looked = now
 	var d Decision
 	if reason != "" {
 		d = g.decide(now, before, reason)
 	}
 	g.leave()
-	current := g.choice.current
+	current := l.paths[g.choice.current]
 	g.mu.Unlock()
 	if reason != "" {
 		g.decisions.add(d)
 		g.log.Info("upstream switched", d.attrs()...)
-		g.switched(before, reason)
+	}
+	if before >= 0 && (reason == ReasonDown || reason == ReasonCooling) && l.options.CloseOld {
+		g.reset(l.paths[before])
 	}
 	return current
 }
 
-// tend looks at all paths and tells them how many connections to have ready. Run alone calls it, so that of
-// two orders the later one is in force.
+// tend looks at all paths and tells them how many connections to have ready.
 func (g *group[D]) tend(now time.Time) {
-	if g.look(now) < 0 {
+	if g.look(now) == nil {
 		return
 	}
 	g.mu.Lock()
-	keep := share(g.options.Standby, g.views)
+	l := g.lineup.Load()
+	keep := share(l.options.Standby, g.views)
 	g.mu.Unlock()
-	for i, p := range g.paths {
-		if p.Keep != nil && p.kept != keep[i] {
-			p.kept = keep[i]
-			p.Keep(p.kept)
-		}
+	for i, p := range l.paths {
+		p.keep(keep[i])
 	}
 }
 
 // decide describes a switch. The caller holds mu.
 func (g *group[D]) decide(now time.Time, before int, reason Reason) Decision {
-	to := g.choice.current
-	d := Decision{
-		Time: now, Proto: g.proto, Reason: reason, To: g.paths[to].name, ToScore: g.views[to].score,
-	}
+	paths, to := g.lineup.Load().paths, g.choice.current
+	d := Decision{Time: now, Proto: g.proto, Reason: reason, To: paths[to].name, ToScore: g.views[to].score}
 	if before >= 0 {
-		d.From, d.FromScore = g.paths[before].name, g.views[before].score
+		d.From, d.FromScore = paths[before].name, g.views[before].score
 	}
 	return d
 }
@@ -176,46 +192,32 @@ func (g *group[D]) decide(now time.Time, before int, reason Reason) Decision {
 // caller holds mu.
 func (g *group[D]) leave() {
 	better := g.views[g.choice.current].rank == eligible
-	for i, v := range g.views {
-		g.paths[i].left.Store(better && v.rank != eligible)
+	for i, p := range g.lineup.Load().paths {
+		p.left.Store(better && g.views[i].rank != eligible)
 	}
 }
 
-// switched resets the flows on the path that was left because it does not work, if the user wants that.
-func (g *group[D]) switched(before int, reason Reason) {
-	if !g.options.CloseOld || before < 0 || reason == ReasonBetter {
-		return
-	}
-	p := g.paths[before]
-	p.mu.Lock()
-	flows := make([]closer, 0, len(p.flows))
-	for f := range p.flows {
-		flows = append(flows, f)
-	}
-	p.mu.Unlock()
-	for _, f := range flows {
-		_ = f.Abort()
-	}
-	if len(flows) > 0 {
-		g.log.Info("flows on the upstream reset", "upstream", p.name, "flows", len(flows))
+// reset resets the flows on a path that was left because it does not work.
+func (g *group[D]) reset(p *path[D]) {
+	if n := p.abort(); n > 0 {
+		g.log.Info("flows on the upstream reset", "upstream", p.name, "flows", n)
 	}
 }
 
-// alternatives returns the places of the other paths, the best first.
-func (g *group[D]) alternatives(now time.Time, to *path[D]) []*path[D] {
-	views := make([]view, len(g.paths))
-	rest := make([]*path[D], 0, len(g.paths)-1)
-	for i, p := range g.paths {
-		views[i] = viewOf(p.Health.Status(now), p.weight)
+// alternatives returns the other paths, the best first.
+func (l *lineup[D]) alternatives(now time.Time, to *path[D]) []*path[D] {
+	views := make(map[*path[D]]view, len(l.paths))
+	rest := make([]*path[D], 0, len(l.paths))
+	for _, p := range l.paths {
 		if p != to {
-			rest = append(rest, p)
+			views[p], rest = p.view(now), append(rest, p)
 		}
 	}
 	slices.SortStableFunc(rest, func(a, b *path[D]) int {
 		switch {
-		case views[a.place].better(views[b.place]):
+		case views[a].better(views[b]):
 			return -1
-		case views[b.place].better(views[a.place]):
+		case views[b].better(views[a]):
 			return 1
 		}
 		return 0
@@ -233,17 +235,5 @@ func (g *group[D]) failed(p *path[D], err error) {
 		level = slog.LevelWarn
 	}
 	g.log.Log(context.Background(), level, "upstream failed", "upstream", p.name, "err", err)
-	g.options.Trouble(p.Health)
-}
-
-func (p *path[D]) enter(f closer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.flows[f] = struct{}{}
-}
-
-func (p *path[D]) exit(f closer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.flows, f)
+	g.options().Trouble(p.Health)
 }

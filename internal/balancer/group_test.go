@@ -170,7 +170,7 @@ func TestCloseOld(t *testing.T) {
 			if broken := err != nil; broken != closeOld {
 				t.Errorf("close_old %v: write on the old flow = %v", closeOld, err)
 			}
-			if n := len(s.streams.paths[1].flows); n != 1 {
+			if n := len(s.streams.lineup.Load().paths[1].flows); n != 1 {
 				t.Errorf("%d flows on the new upstream, want 1", n)
 			}
 		})
@@ -269,20 +269,21 @@ func (s *setup) dialAs(t *testing.T, client string) {
 }
 
 func TestHomesAreBoundedAndForgotten(t *testing.T) {
-	var h homes
+	var h homes[transport.StreamDialer]
+	p := newPath(Member{}, Path[transport.StreamDialer]{})
 	for i := range 5 * maxHomes {
-		h.put(fmt.Sprint(i), 1, start)
+		h.put(fmt.Sprint(i), p, start)
 	}
 	if n := len(h.young) + len(h.old); n > 2*maxHomes {
 		t.Errorf("%d homes are kept", n)
 	}
-	if _, ok := h.find("0", start); ok {
+	if h.find("0", start) != nil {
 		t.Error("the oldest is still there")
 	}
-	if _, ok := h.find(fmt.Sprint(5*maxHomes-1), start.Add(homeTime)); !ok {
+	if h.find(fmt.Sprint(5*maxHomes-1), start.Add(homeTime)) != p {
 		t.Error("the last is gone")
 	}
-	if _, ok := h.find(fmt.Sprint(5*maxHomes-1), start.Add(homeTime+1)); ok {
+	if h.find(fmt.Sprint(5*maxHomes-1), start.Add(homeTime+1)) != nil {
 		t.Error("the last is kept too long")
 	}
 }

@@ -21,6 +21,7 @@ var errOvertaken = errors.New("another upstream was reached while this one staye
 // opening is one connection that several paths are tried for.
 type opening[D any, C io.Closer] struct {
 	group   *group[D]
+	lineup  *lineup[D]
 	dial    func(context.Context, D) (C, error)
 	results chan opened[D, C] // has room for all
 	next    []*path[D]        // to try, best first; nil before the first path has failed or taken its time
@@ -37,19 +38,27 @@ type opened[D any, C io.Closer] struct {
 	err  error
 }
 
+// drop ends a dial that nobody waits for any more.
+func (r opened[D, C]) drop() {
+	if r.err == nil {
+		_ = r.conn.Close()
+	}
+	r.path.dial(-1)
+}
+
 // open opens a connection on first, and on other paths in their order when that fails, or beside it when that
-// takes its time. It returns the path that was reached.
+// takes its time. It returns the path that was reached, on which the dial is still counted.
 func open[D any, C io.Closer](
 	ctx context.Context, g *group[D], first *path[D], dial func(context.Context, D) (C, error),
 ) (conn C, p *path[D], err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o := &opening[D, C]{
-		group: g, dial: dial,
-		results: make(chan opened[D, C], len(g.paths)), running: make(map[*path[D]]time.Time),
+		group: g, lineup: g.lineup.Load(), dial: dial, running: make(map[*path[D]]time.Time),
 	}
+	o.results = make(chan opened[D, C], len(o.lineup.paths)+1) // first may have left the lineup
 	defer o.finish()
-	if d := g.options.Failover.Deadline; d > 0 {
+	if d := g.options().Failover.Deadline; d > 0 {
 		o.until = time.Now().Add(d)
 	}
 	o.start(ctx, first)
@@ -72,10 +81,12 @@ func open[D any, C io.Closer](
 				o.overtake()
 				return r.conn, r.path, nil
 			case ctx.Err() != nil: // the client's doing, not the upstream's
+				r.path.dial(-1)
 				return conn, nil, context.Cause(ctx)
 			case !health.IsLocal(r.err):
 				g.failed(r.path, r.err)
 			}
+			r.path.dial(-1)
 			errs = append(errs, r.err)
 			if p := o.take(first); p != nil {
 				o.start(ctx, p)
@@ -88,11 +99,11 @@ func open[D any, C io.Closer](
 
 // patienceFor is how long a path may take before another is tried beside it.
 func (g *group[D]) patienceFor(p *path[D]) time.Duration {
-	limit := g.options.Failover.patience()
+	limit := g.options().Failover.patience()
 	if limit <= 0 {
 		return never
 	}
-	if g.options.Failover.Hedge > 0 {
+	if g.options().Failover.Hedge > 0 {
 		return limit
 	}
 	return max(limit, slowRTTs*p.Health.Status(time.Now()).RTT)
@@ -125,7 +136,7 @@ func (o *opening[D, C]) peek(first *path[D]) *path[D] {
 		return nil
 	}
 	if o.next == nil {
-		o.next = o.group.alternatives(now, first)
+		o.next = o.lineup.alternatives(now, first)
 	}
 	if len(o.next) == 0 {
 		return nil
@@ -136,6 +147,7 @@ func (o *opening[D, C]) peek(first *path[D]) *path[D] {
 // start dials one path.
 func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
 	o.running[p] = time.Now()
+	p.dial(1)
 	o.group.workers.Go(func() {
 		conn, err := o.dial(ctx, p.Dialer)
 		o.mu.Lock()
@@ -144,8 +156,8 @@ func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
 			o.results <- opened[D, C]{p, conn, err}
 		}
 		o.mu.Unlock()
-		if over && err == nil {
-			_ = conn.Close()
+		if over {
+			opened[D, C]{p, conn, err}.drop()
 		}
 	})
 }
@@ -158,9 +170,7 @@ func (o *opening[D, C]) finish() {
 	for {
 		select {
 		case r := <-o.results:
-			if r.err == nil {
-				_ = r.conn.Close()
-			}
+			r.drop()
 		default:
 			return
 		}
@@ -169,7 +179,7 @@ func (o *opening[D, C]) finish() {
 
 // overtake books the silence of the paths that had longer than they should need and were not reached.
 func (o *opening[D, C]) overtake() {
-	silence := o.group.options.Failover.Silence
+	silence := o.group.options().Failover.Silence
 	for p, since := range o.running {
 		if silence > 0 && time.Since(since) >= silence {
 			o.group.failed(p, errOvertaken)

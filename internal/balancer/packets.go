@@ -68,7 +68,7 @@ func (k *packets) WriteTo(p []byte, addr net.Addr) (int, error) {
 	case now-since >= packetSilence:
 		k.unanswered.Store(int64(now))
 		k.path.Health.Stalled(k.began.Add(now), addr.String())
-		k.group.options.Trouble(k.path.Health)
+		k.group.options().Trouble(k.path.Health)
 	}
 	return n, nil
 }
@@ -107,7 +107,7 @@ func (k *packets) WaitRead() error {
 // idle, or once a lone query was answered.
 func (k *packets) broke(err error) {
 	if err != io.EOF && !errors.Is(err, net.ErrClosed) { //nolint:errorlint // a wrapped EOF is no clean end
-		k.group.options.Trouble(k.path.Health)
+		k.group.options().Trouble(k.path.Health)
 	}
 }
 

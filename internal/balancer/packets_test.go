@@ -129,7 +129,8 @@ func TestAssociationLeavesAPathThatStalls(t *testing.T) {
 		if got := next.(transport.Carried).Upstream(); got != "b" {
 			t.Errorf("the next socket is %s's, want b's", got)
 		}
-		if n := len(b.packets.paths[0].flows) + len(b.packets.paths[1].flows); n != 1 {
+		paths := b.packets.lineup.Load().paths
+		if n := len(paths[0].flows) + len(paths[1].flows); n != 1 {
 			t.Errorf("%d associations counted, want 1", n)
 		}
 	})

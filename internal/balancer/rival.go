@@ -82,7 +82,7 @@ func (s *stream) leadFailed(err error) {
 // from it, or other targets give none either.
 func (s *stream) suspect(p *path[transport.StreamDialer]) {
 	p.Health.Stalled(time.Now(), s.target)
-	s.group.options.Trouble(p.Health)
+	s.group.options().Trouble(p.Health)
 }
 
 // remove takes an attempt out of those that get what the client sends. The caller holds mu.
@@ -132,12 +132,12 @@ func (s *stream) isSilent() {
 		return
 	}
 	now := time.Now()
-	silence := s.group.options.Failover.Silence
+	silence := s.group.options().Failover.Silence
 	stalls := !s.stalled && silence > 0 && now.Sub(s.sentAt) >= silence
 	s.stalled = s.stalled || stalls
 	more := s.raceBesides()
 	if more || !s.stalled && silence > 0 {
-		s.silent.Reset(max(s.group.options.Failover.patience(), minPatience))
+		s.silent.Reset(max(s.group.options().Failover.patience(), minPatience))
 	}
 	s.mu.Unlock()
 	if stalls {
@@ -160,7 +160,7 @@ func (s *stream) raceBesides() bool {
 
 // mayReplay reports whether the flight may be sent over another path. The caller holds mu.
 func (s *stream) mayReplay() bool {
-	switch s.group.options.Failover.Replay {
+	switch s.group.options().Failover.Replay {
 	case ReplayAny:
 		return true
 	case ReplayNever:
@@ -196,7 +196,7 @@ func (s *stream) nextPath(now time.Time) (*path[transport.StreamDialer], transpo
 		return nil, nil
 	}
 	tried := func(p *path[transport.StreamDialer]) bool { return slices.Contains(s.tried, p) }
-	rest := slices.DeleteFunc(s.group.alternatives(now, s.lead.path), tried)
+	rest := slices.DeleteFunc(s.group.lineup.Load().alternatives(now, s.lead.path), tried)
 	hopeful := len(rest) > 0 && rest[0].Health.Status(now).Eligible()
 	hello := classify(s.flight, s.target) == classTLS // answered at once, unlike much else
 	switch first := s.lead.path; {
@@ -231,6 +231,8 @@ func (s *stream) rival(ctx context.Context, p *path[transport.StreamDialer], dia
 func (s *stream) try(
 	ctx context.Context, p *path[transport.StreamDialer], dialer transport.StreamDialer,
 ) (over bool) {
+	p.dial(1)
+	defer p.dial(-1)
 	conn, err := dialer.DialStream(ctx, s.target)
 	if err != nil {
 		if ctx.Err() == nil && !health.IsLocal(err) {
@@ -280,7 +282,7 @@ func (s *stream) win(a *attempt, keepOn func() bool) bool {
 		return false
 	}
 	why := s.leadErr
-	limit := s.group.options.Failover.Silence
+	limit := s.group.options().Failover.Silence
 	if why == nil && limit > 0 && time.Since(s.sentAt) >= limit {
 		why = ErrSilent
 	}

@@ -103,7 +103,7 @@ func newStream(
 	if s.lead.inPlace != nil {
 		s.room = s.lead.room
 	}
-	if d := g.options.Failover.Deadline; d > 0 {
+	if d := g.options().Failover.Deadline; d > 0 {
 		s.until = began.Add(d)
 	}
 	s.attempts = []*attempt{s.lead}
@@ -165,7 +165,7 @@ func (s *stream) broke(w *attempt, err error) {
 	if isEnd(err) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
-	s.trouble.Do(func() { s.group.options.Trouble(w.path.Health) })
+	s.trouble.Do(func() { s.group.options().Trouble(w.path.Health) })
 }
 
 // isEnd reports whether an error is how a target ends a flow.
