@@ -7,9 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
@@ -45,27 +47,36 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, version())
 		return exitOK
 	}
-	c, err := app.LoadConfig(o.config)
+	c, err := o.load()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
+	return serve(o, c, stderr)
+}
+
+// load reads the configuration, with what flags and environment say on top.
+func (o options) load() (*config.Config, error) {
+	c, err := app.LoadConfig(o.config)
+	if err != nil {
+		return nil, err
+	}
 	c.DisableProbes = c.DisableProbes || o.noProbes
 	c.WebSocket.Debug = c.WebSocket.Debug || os.Getenv("OUTLINE_WS_DEBUG") == "1"
-	return serve(o.config, c, stderr)
+	return c, nil
 }
 
 // serve runs the program until a signal.
-func serve(path string, c *config.Config, stderr io.Writer) int {
-	s := watchSignals()
-	defer s.close()
+func serve(o options, c *config.Config, stderr io.Writer) int {
 	log := newLogger(c, stderr)
-	warnOfReaders(path, log)
+	warnOfReaders(o.config, log)
 	a, err := app.New(c, log)
 	if err != nil {
 		log.Error("cannot start", "err", err)
 		return exitUsage
 	}
+	s := watchSignals(func() { reload(o, a, log) })
+	defer s.close()
 	err = a.Run(s.stop, s.cut)
 	switch {
 	case err != nil:
@@ -75,6 +86,20 @@ func serve(path string, c *config.Config, stderr io.Writer) int {
 		return exitKilled
 	}
 	return exitOK
+}
+
+// reload has the program go on with what the file says now. A file with mistakes changes nothing.
+func reload(o options, a *app.App, log *slog.Logger) {
+	c, err := o.load()
+	if err == nil {
+		warnOfReaders(o.config, log)
+		err = a.Reload(c)
+	}
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			log.Error("not reloaded: the configuration in force stays", "err", line)
+		}
+	}
 }
 
 const usage = `outline-cli-ws lets applications reach the internet through Outline servers.

@@ -26,8 +26,9 @@ const patience = 20 * time.Second
 
 // process is the program as a process of its own.
 type process struct {
-	cmd   *exec.Cmd
-	lines *bufio.Scanner // its log
+	config string
+	cmd    *exec.Cmd
+	lines  *bufio.Scanner // its log
 }
 
 // start runs the program in front of a server and waits until it listens.
@@ -49,7 +50,7 @@ func start(t *testing.T) (p *process, socks string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p = &process{cmd: program(t, "-c", path)}
+	p = &process{cmd: program(t, "-c", path), config: path}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func (p *process) wait(t *testing.T, text string) string {
 }
 
 func TestSignalStops(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			p, _ := start(t)
 			if err := p.cmd.Process.Signal(sig); err != nil {
@@ -108,6 +109,49 @@ func TestSignalStops(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHangupReloads has a flow go on over a reload, another one over one that fails, and a new listener.
+func TestHangupReloads(t *testing.T) {
+	p, socks := start(t)
+	target, err := outlinetest.StartEcho("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	conn := connect(t, socks, target.Addr())
+	hangUp := func(change func(string) string) {
+		t.Helper()
+		text, err := os.ReadFile(p.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p.config, []byte(change(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp(func(text string) string { return text + "wieght: 1\n" })
+	if line := p.wait(t, "not reloaded"); !strings.Contains(line, "wieght") {
+		t.Errorf("the reason is not in %s", line)
+	}
+	hangUp(func(text string) string {
+		const one, two = `"127.0.0.1:0"`, `["127.0.0.1:0", "127.0.0.2:0"]`
+		return strings.NewReplacer("wieght: 1\n", "", one, two).Replace(text)
+	})
+	if line := p.wait(t, "msg=listening"); !strings.Contains(line, "addr=127.0.0.2:") {
+		t.Errorf("new listener: %s", line)
+	}
+	p.wait(t, "msg=\"configuration reloaded\"")
+	if _, err := conn.Write([]byte("word")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, len("word"))); err != nil {
+		t.Errorf("the flow broke: %v", err)
+	}
+	connect(t, socks, target.Addr())
 }
 
 // TestSecondSignalCutsFlows has a flow in the way of a stop. Its application must not take what it got for

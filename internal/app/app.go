@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 )
 
 // drainTime is how long flows may go on once the program was told to stop.
@@ -16,66 +21,118 @@ const drainTime = 10 * time.Second
 
 // App is the running program.
 type App struct {
-	*graph
-	config *config.Config
-	log    *slog.Logger
+	log      *slog.Logger
+	server   *socks5.Server
+	balancer *balancer.Balancer
+	probing  probing
+	state    state
+	closing  sync.WaitGroup // units that are not used any more
+
+	reloading sync.Mutex // one configuration after the other; guards the following
+	config    *config.Config
+	fleet     *fleet
+	serving   context.Context  //nolint:containedctx // of Run; nil before
+	doors     map[string]*door // by address as in the configuration
+	stopped   bool
 }
 
 // New builds the program and opens nothing but the state file.
 func New(c *config.Config, log *slog.Logger) (*App, error) {
 	if len(c.Listen.SOCKS5) == 0 {
-		return nil, errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +
-			"build; set listen.socks5")
+		return nil, errNothingToDo
 	}
-	g, err := build(c, log)
+	a := &App{
+		log:      log,
+		server:   &socks5.Server{Logger: log, Observer: dropLog{log}},
+		balancer: balancer.New(nil, balancer.Options{Logger: log}),
+		state:    state{path: c.StateFile, log: log},
+		doors:    make(map[string]*door),
+	}
+	none := &fleet{parts: parts{budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), log: log}}
+	p, err := a.plan(c, none)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.state.load(time.Now()); err != nil {
-		return nil, err
-	}
-	return &App{graph: g, config: c, log: log}, nil
+	a.apply(p)
+	return a, a.state.load(time.Now())
 }
+
+var errNothingToDo = errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +
+	"build; set listen.socks5")
 
 // Run listens and serves until stop ends, then lets flows finish for up to 10 s, or until cut ends, and
 // resets the rest. It fails when it cannot listen on every address, and then on none.
 func (a *App) Run(stop, cut context.Context) error {
-	a.announce()
-	listeners, err := listenAll(stop, a.config.Listen.SOCKS5)
+	a.announce(a.config)
+	a.reloading.Lock()
+	fresh, err := listenAll(stop, a.config.Listen.SOCKS5, nil)
 	if err != nil {
+		a.reloading.Unlock()
 		return err
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
-	serving.Go(func() { _ = a.prober.Run(stop) })
-	serving.Go(func() { a.state.run(stop) })
-	for _, l := range listeners {
-		a.log.InfoContext(stop, "listening", "inbound", "socks5", "addr", l.Addr().String())
-		serving.Go(func() { _ = a.server.Serve(stop, l) })
-	}
+	a.serving = stop
+	a.open(fresh)
+	a.reloading.Unlock()
+	var running sync.WaitGroup
+	running.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
+	running.Go(func() { a.probing.run(stop) })
+	running.Go(func() { a.state.run(stop) })
 	<-stop.Done()
 	a.drain(cut)
-	serving.Wait()
+	running.Wait()
 	a.log.InfoContext(stop, "stopped")
 	return nil
+}
+
+// open serves listeners, in the order of their addresses. The caller holds reloading.
+func (a *App) open(fresh map[string]net.Listener) {
+	addrs := make([]string, 0, len(fresh))
+	for addr := range fresh {
+		addrs = append(addrs, addr)
+	}
+	slices.Sort(addrs)
+	for _, addr := range addrs {
+		l := fresh[addr]
+		ctx, cancel := context.WithCancel(a.serving)
+		d := &door{close: cancel, done: make(chan struct{})}
+		a.doors[addr] = d
+		a.log.InfoContext(ctx, "listening", "inbound", "socks5", "addr", l.Addr().String())
+		go func() { // shut waits for it
+			defer close(d.done)
+			_ = a.server.Serve(ctx, l) // it ends with ctx alone
+		}()
+	}
+}
+
+// shut stops accepting at an address; its flows go on. The caller holds reloading.
+func (a *App) shut(addr string) {
+	d := a.doors[addr]
+	delete(a.doors, addr)
+	d.close()
+	<-d.done
 }
 
 // drain lets flows finish and then closes what they shared.
 func (a *App) drain(cut context.Context) {
 	a.log.InfoContext(cut, "stopping", "drain", drainTime.String())
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	a.stopped = true
+	for addr := range a.doors {
+		a.shut(addr)
+	}
 	ctx, cancel := context.WithTimeout(cut, drainTime)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.WarnContext(ctx, "flows cut", "err", err)
 	}
-	for _, c := range a.close {
-		_ = c.Close() // nobody uses it any more
-	}
+	a.balancer.Update(nil, balancer.Options{}) // which lets go of the units
+	_ = a.balancer.Close()
+	a.closing.Wait()
 }
 
 // announce logs once what the user of this file may not expect.
-func (a *App) announce() {
-	c := a.config
+func (a *App) announce(c *config.Config) {
 	for _, note := range c.Notes {
 		a.log.Info("note", "text", note)
 	}

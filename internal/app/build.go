@@ -1,15 +1,11 @@
 package app
 
 import (
-	"io"
 	"log/slog"
-	"slices"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
-	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
-	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
@@ -31,44 +27,9 @@ func LoadConfig(path string) (*config.Config, error) {
 	})
 }
 
-// graph is the objects of the running program.
-type graph struct {
-	server   *socks5.Server
-	balancer *balancer.Balancer
-	prober   *health.Prober
-	state    *state
-	close    []io.Closer // once the server is shut down, in this order
-}
-
-// build makes the objects of a configuration. It opens nothing.
-func build(c *config.Config, log *slog.Logger) (*graph, error) {
-	factory := &upstreamFactory{
-		config:  c,
-		sockets: dialer.New(dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Logger: log}),
-		budget:  h2.NewBudget(windowBudget),
-		log:     log,
-	}
-	g := &graph{
-		prober: &health.Prober{Schedule: schedule(c.Health), Logger: log},
-		state:  &state{path: c.StateFile, log: log},
-	}
-	members, err := buildMembers(factory, g)
-	if err != nil {
-		return nil, err
-	}
-	g.balancer = balancer.New(members, balancerOptions(c, g.prober, log))
-	g.close = append([]io.Closer{g.balancer}, slices.Concat(factory.upstreams, factory.closers)...)
-	g.server = newServerOf(c, g.balancer, log)
-	for _, u := range c.Listen.SOCKS5Users {
-		if err := g.server.Users.Add(u.Username, u.Password.Reveal()); err != nil {
-			return nil, err
-		}
-	}
-	return g, nil
-}
-
-func newServerOf(c *config.Config, picker *balancer.Balancer, log *slog.Logger) *socks5.Server {
-	server := &socks5.Server{
+// socksSettings translates the configuration.
+func socksSettings(c *config.Config, picker *balancer.Balancer) (socks5.Settings, error) {
+	s := socks5.Settings{
 		Stream:       picker,
 		UDPAdvertise: c.Listen.UDPAdvertise,
 		Limits: relay.Limits{
@@ -76,17 +37,22 @@ func newServerOf(c *config.Config, picker *balancer.Balancer, log *slog.Logger) 
 			Idle:     c.Relay.IdleTimeout,
 			HalfOpen: c.Relay.HalfCloseTimeout,
 		},
-		Logger:   log,
-		Observer: dropLog{log},
 	}
-	if picker.CarriesPackets() {
-		server.Packet = picker
+	for _, u := range c.Upstreams {
+		if !u.UDP.IsZero() {
+			s.Packet = picker
+		}
 	}
-	return server
+	for _, u := range c.Listen.SOCKS5Users {
+		if err := s.Users.Add(u.Username, u.Password.Reveal()); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
-// balancerOptions translates the configuration. Trouble that a flow meets has its path probed.
-func balancerOptions(c *config.Config, prober *health.Prober, log *slog.Logger) balancer.Options {
+// balancerOptions translates the configuration.
+func balancerOptions(c *config.Config) balancer.Options {
 	o := balancer.Options{
 		StickyTTL: c.Selection.StickyTTL,
 		MinSwitch: c.Selection.MinSwitch,
@@ -95,7 +61,6 @@ func balancerOptions(c *config.Config, prober *health.Prober, log *slog.Logger) 
 		Failover: balancer.Failover{
 			Silence: c.Failover.Silence, Hedge: c.Failover.Hedge, Deadline: c.Failover.Deadline,
 		},
-		Logger: log,
 	}
 	if c.DisableProbes {
 		o.Standby = 0
@@ -114,23 +79,7 @@ func balancerOptions(c *config.Config, prober *health.Prober, log *slog.Logger) 
 		o.Failover.Replay = balancer.ReplayNever
 	case config.ReplaySafe:
 	}
-	o.Trouble = trouble(prober)
 	return o
-}
-
-// trouble has both paths of an upstream probed when a flow met trouble on one: they share a server.
-func trouble(prober *health.Prober) func(*health.Record) {
-	upstreamOf := make(map[*health.Record]string)
-	paths := make(map[string][]int) // by upstream
-	for i, p := range prober.Paths {
-		upstreamOf[p.Record] = p.Name
-		paths[p.Name] = append(paths[p.Name], i)
-	}
-	return func(record *health.Record) {
-		for _, i := range paths[upstreamOf[record]] {
-			prober.Soon(i)
-		}
-	}
 }
 
 func schedule(h config.Health) health.Schedule {

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
 )
@@ -149,11 +150,11 @@ type client struct {
 	addr string // of the SOCKS5 port
 	log  *logbook
 	stop func() error
+	app  *App
 }
 
-// startClient writes a configuration file, runs the program on it and stops it when the test ends. Whatever
-// the test does, no log line may show a secret.
-func startClient(t *testing.T, listen, rest string) *client {
+// load parses a configuration file.
+func load(t *testing.T, listen, rest string) *config.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	text := fmt.Sprintf("listen: {socks5: %q}\n%s", listen, rest)
@@ -167,15 +168,22 @@ func startClient(t *testing.T, listen, rest string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parsed
+}
+
+// startClient writes a configuration file, runs the program on it and stops it when the test ends. Whatever
+// the test does, no log line may show a secret.
+func startClient(t *testing.T, listen, rest string) *client {
+	t.Helper()
 	book := newLogbook()
-	a, err := New(parsed, book.logger())
+	a, err := New(load(t, listen, rest), book.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx, context.Background()) }()
-	c := &client{log: book}
+	c := &client{log: book, app: a}
 	c.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-done

@@ -8,24 +8,32 @@ import (
 	"slices"
 )
 
-// listenAll opens every address or none.
-func listenAll(ctx context.Context, addrs []string) (listeners []net.Listener, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close()
-			}
-		}
-	}()
+// listenAll opens every address that is not open, or none.
+func listenAll(
+	ctx context.Context, addrs []string, open map[string]*door,
+) (fresh map[string]net.Listener, err error) {
+	fresh = make(map[string]net.Listener)
 	for _, addr := range addrs {
+		if open[addr] != nil {
+			continue
+		}
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, listenNetwork(addr, addrs), addr)
 		if err != nil {
-			return listeners, fmt.Errorf("listen.socks5: %w", err)
+			for _, l := range fresh {
+				_ = l.Close()
+			}
+			return nil, fmt.Errorf("listen.socks5: %w", err)
 		}
-		listeners = append(listeners, l)
+		fresh[addr] = l
 	}
-	return listeners, nil
+	return fresh, nil
+}
+
+// door is a listener that is served.
+type door struct {
+	close context.CancelFunc
+	done  chan struct{} // closed when nothing is accepted any more
 }
 
 // listenNetwork keeps an IPv4 address to IPv4, which package net would open for IPv6 too where it is 0.0.0.0.

@@ -35,7 +35,7 @@ func TestListenAllOrNone(t *testing.T) {
 	}
 	defer taken.Close()
 	free := closedPort(t)
-	if _, err := listenAll(t.Context(), []string{free, taken.Addr().String()}); err == nil {
+	if _, err := listenAll(t.Context(), []string{free, taken.Addr().String()}, nil); err == nil {
 		t.Fatal("listenAll = nil, want an error for the address that is taken")
 	}
 	again, err := net.Listen("tcp4", free)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
@@ -30,10 +31,11 @@ var errNoState = errors.New("is not a state file of this program; name another o
 
 // state keeps what was learnt about upstreams over restarts. Without a path it does nothing.
 type state struct {
-	path  string
-	log   *slog.Logger
-	names []string
-	kept  map[string]remembered
+	path string
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	kept map[string]remembered
 }
 
 // remembered is one upstream. A path that it does not carry has no record.
@@ -41,6 +43,24 @@ type remembered struct {
 	server   string // scheme, host and port of its URLs: another server has another past
 	tcp, udp *health.Record
 	memory   *carrier.Memory
+}
+
+// use has the state be that of a fleet from now on.
+func (s *state) use(f *fleet) {
+	kept := make(map[string]remembered, len(f.units))
+	for _, u := range f.units {
+		r := remembered{server: u.entry.TCP.String() + " " + u.entry.UDP.String(), memory: u.memory}
+		if u.stream != nil {
+			r.tcp = u.stream.Health
+		}
+		if u.packet != nil {
+			r.udp = u.packet.Health
+		}
+		kept[u.entry.Name] = r
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = kept
 }
 
 // stateFile is the file. It has no secrets.
@@ -54,14 +74,6 @@ type stateRecord struct {
 	TCP      *health.Snapshot `json:"tcp,omitempty"`
 	UDP      *health.Snapshot `json:"udp,omitempty"`
 	Carriers carrier.Snapshot `json:"carriers,omitempty"`
-}
-
-func (s *state) add(name string, r remembered) {
-	if s.kept == nil {
-		s.kept = make(map[string]remembered)
-	}
-	s.names = append(s.names, name)
-	s.kept[name] = r
 }
 
 // load restores what the file still says of the upstreams of today. A file that is not there yet, or was cut
@@ -111,8 +123,9 @@ func (s *state) save(now time.Time) error {
 		return nil
 	}
 	f := stateFile{Format: stateFormat, Upstreams: make(map[string]stateRecord)}
-	for _, name := range s.names {
-		kept := s.kept[name]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, kept := range s.kept {
 		r := stateRecord{Server: kept.server, Carriers: kept.memory.Snapshot(now)}
 		r.TCP, r.UDP = snapshot(kept.tcp), snapshot(kept.udp)
 		f.Upstreams[name] = r

@@ -17,10 +17,10 @@ import (
 
 // newState is the state of two upstreams, of which one carries TCP alone.
 func newState(path string) *state {
-	s := &state{path: path, log: slog.New(slog.DiscardHandler)}
+	s := &state{path: path, log: slog.New(slog.DiscardHandler), kept: make(map[string]remembered)}
 	record := func() *health.Record { return health.NewRecord(health.Policy{MaxInterval: time.Minute}) }
-	s.add("both", remembered{server: "wss://a", tcp: record(), udp: record(), memory: new(carrier.Memory)})
-	s.add("tcp", remembered{server: "wss://b", tcp: record(), memory: new(carrier.Memory)})
+	s.kept["both"] = remembered{server: "wss://a", tcp: record(), udp: record(), memory: new(carrier.Memory)}
+	s.kept["tcp"] = remembered{server: "wss://b", tcp: record(), memory: new(carrier.Memory)}
 	return s
 }
 

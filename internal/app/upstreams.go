@@ -23,13 +23,13 @@ const windowBudget = 128 << 20
 // upstreamFactory makes upstreams of the entries of a configuration.
 type upstreamFactory struct {
 	config  *config.Config
+	common  common
 	sockets *dialer.Dialer
 	budget  *h2.Budget
-	buffers sync.Once // warns of small socket buffers
+	buffers *sync.Once // warns of small socket buffers
 	log     *slog.Logger
 
-	upstreams []io.Closer // to close before what they use:
-	closers   []io.Closer // what carriers keep open between flows
+	closers []io.Closer // what carriers keep open between flows
 }
 
 // server is what the endpoints of one upstream share.
@@ -66,22 +66,11 @@ func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, *car
 		Stream:      stream,
 		Packet:      packet,
 		WebSocket:   options,
-		Standby:     f.standby(),
+		Standby:     f.common.standby,
 		DialTimeout: f.config.DialTimeout,
 		OnBadPacket: func(err error) { log.Debug("packet dropped", "proto", "udp", "err", err) },
 	})
-	f.upstreams = append(f.upstreams, up)
 	return up, s.memory, nil
-}
-
-func (f *upstreamFactory) standby() upstream.Standby {
-	s := f.config.Selection
-	return upstream.Standby{
-		Interval:          s.WarmStandbyInterval,
-		Keepalive:         s.StandbyKeepalive,
-		KeepaliveInterval: s.StandbyKeepaliveInterval,
-		KeepaliveTimeout:  s.StandbyKeepaliveProbeTimeout,
-	}
 }
 
 func newKey(entry config.Upstream) (*shadowsocks.Key, error) {
@@ -154,7 +143,7 @@ func (f *upstreamFactory) dialers(
 				TLS:      s.tls.Config("h3"),
 				Header:   header,
 				Spread:   f.spread(),
-				Options:  h3.Options{Logger: log, Buffers: &f.buffers},
+				Options:  h3.Options{Logger: log, Buffers: f.buffers},
 				Patience: target.Patience(),
 			})
 			f.closers = append(f.closers, d)

@@ -30,7 +30,7 @@ var (
 
 // associate serves UDP ASSOCIATE until the control connection ends.
 func (f *flow) associate(ctx, accepting context.Context, named socksaddr.Addr) {
-	if f.server.Packet == nil {
+	if f.settings.Packet == nil {
 		f.fail(ctx, replyBadCommand, errNoUDP)
 		return
 	}
@@ -88,7 +88,7 @@ func namedPort(named socksaddr.Addr, owner netip.Addr) uint16 {
 func (f *flow) advertised(a *association) socksaddr.Addr {
 	bound := a.socket.LocalAddr().(*net.UDPAddr).AddrPort()
 	// A client that came over the other family cannot use that address.
-	if advertise := f.server.UDPAdvertise; advertise.IsValid() && advertise.Is4() == bound.Addr().Is4() {
+	if advertise := f.settings.UDPAdvertise; advertise.IsValid() && advertise.Is4() == bound.Addr().Is4() {
 		bound = netip.AddrPortFrom(advertise, bound.Port())
 	}
 	return socksaddr.FromAddrPort(bound)
@@ -108,7 +108,7 @@ func (f *flow) relayPackets(ctx, accepting context.Context, a *association) rela
 		case <-relayCtx.Done():
 		}
 	})
-	result := relay.Packets(relayCtx, a, f.server.Packet, relay.PacketOptions{Logger: f.log()})
+	result := relay.Packets(relayCtx, a, f.settings.Packet, relay.PacketOptions{Logger: f.log()})
 	f.close(ctx)
 	control.Wait()
 	if errors.Is(result.Err, errControlEnded) || errors.Is(result.Err, errDrained) {

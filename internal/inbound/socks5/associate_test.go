@@ -114,7 +114,7 @@ func (a *associated) wantSocketGone() {
 // TestAssociateDualStackIPv4: an IPv4 client of an IPv6 listener gets an IPv4 socket.
 func TestAssociateDualStackIPv4(t *testing.T) {
 	network := newPacketNet(t)
-	r := startOn(t, &Server{Packet: network}, "[::]:0")
+	r := startOn(t, &Server{Settings: Settings{Packet: network}}, "[::]:0")
 	_, port, err := net.SplitHostPort(r.address)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestAssociateDualStackIPv4(t *testing.T) {
 }
 
 func TestAssociateAdvertises(t *testing.T) {
-	s := &Server{UDPAdvertise: netip.MustParseAddr("192.0.2.7")}
+	s := &Server{Settings: Settings{UDPAdvertise: netip.MustParseAddr("192.0.2.7")}}
 	a := associate(t, s, "127.0.0.1:0", socksaddr.Addr{})
 	if got := a.relay.Addr().String(); got != "192.0.2.7" {
 		t.Fatalf("the reply names %v, want 192.0.2.7", a.relay)
@@ -147,7 +147,7 @@ func TestAssociateAdvertises(t *testing.T) {
 
 // TestAssociateAdvertisesToItsFamily: a client that came over IPv4 could not send to an IPv6 address.
 func TestAssociateAdvertisesToItsFamily(t *testing.T) {
-	s := &Server{UDPAdvertise: netip.MustParseAddr("2001:db8::7")}
+	s := &Server{Settings: Settings{UDPAdvertise: netip.MustParseAddr("2001:db8::7")}}
 	a := associate(t, s, "127.0.0.1:0", socksaddr.Addr{})
 	if got := a.relay.Addr().String(); got != "127.0.0.1" {
 		t.Fatalf("the reply names %v, want the socket's own address", a.relay)
@@ -260,7 +260,7 @@ func TestAssociateBoundsControlData(t *testing.T) {
 
 // TestAssociateNeedsTCP: what is no TCP connection has no address to bind.
 func TestAssociateNeedsTCP(t *testing.T) {
-	r := start(t, &Server{Packet: newPacketNet(t)})
+	r := start(t, &Server{Settings: Settings{Packet: newPacketNet(t)}})
 	l := newPipeListener()
 	r.serve(t.Context(), l)
 	c := newWire(t, l.dial())

@@ -23,7 +23,7 @@ func (f *flow) connect(ctx context.Context, target socksaddr.Addr) {
 	}
 	result := relay.Result{Err: f.reply(socksaddr.Addr{})}
 	if result.Err == nil {
-		result = relay.Streams(ctx, f.client, stream, f.server.Limits)
+		result = relay.Streams(ctx, f.client, stream, f.settings.Limits)
 	} else {
 		_ = transport.Abort(stream)
 	}
@@ -37,5 +37,5 @@ func (f *flow) dial(ctx context.Context) (transport.StreamConn, error) {
 	ctx = transport.WithClient(ctx, hostOf(f.client.RemoteAddr()))
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	return f.server.Stream.DialStream(ctx, f.target)
+	return f.settings.Stream.DialStream(ctx, f.target)
 }

@@ -21,7 +21,7 @@ func TestConnect(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dialer := newTargets(t)
-			r := start(t, &Server{Stream: dialer})
+			r := start(t, &Server{Settings: Settings{Stream: dialer}})
 			c := r.dial()
 			c.send(helloOpen)
 			c.want(acceptOpen)
@@ -48,7 +48,7 @@ func TestConnect(t *testing.T) {
 
 func TestConnectWithPassword(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer, Users: newUsers(t, "alice:secret")})
+	r := start(t, &Server{Settings: Settings{Stream: dialer, Users: newUsers(t, "alice:secret")}})
 	c := r.dial()
 	c.send("\x05\x02\x00\x02")
 	c.want("\x05\x02")
@@ -62,7 +62,7 @@ func TestConnectWithPassword(t *testing.T) {
 // TestConnectEarlyData: a client that says everything at once, its end too, loses nothing.
 func TestConnectEarlyData(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	c := r.dial()
 	early := strings.Repeat("early data ", 1000)
 	c.send(helloOpen + connectName + early)
@@ -88,7 +88,7 @@ func TestConnectHalfCloseWhileDialing(t *testing.T) {
 			return nil, ctx.Err()
 		}
 	})
-	r := start(t, &Server{Stream: slow})
+	r := start(t, &Server{Settings: Settings{Stream: slow}})
 	c := r.dial()
 	c.send(helloOpen + connectName + "question")
 	c.closeWrite()
@@ -114,7 +114,7 @@ func TestConnectDialFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := start(t, &Server{Stream: failWith(tt.err)})
+			r := start(t, &Server{Settings: Settings{Stream: failWith(tt.err)}})
 			c := r.dial()
 			// The reply arrives although the server closes with input unread.
 			c.send(helloOpen + connectName + strings.Repeat("early data ", 1000))
@@ -142,7 +142,8 @@ func TestRefusedHandshakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := start(t, &Server{Stream: failWith(errors.New("unexpected dial")), Users: tt.users})
+			never := failWith(errors.New("unexpected dial"))
+			r := start(t, &Server{Settings: Settings{Stream: never, Users: tt.users}})
 			c := r.dial()
 			c.send(tt.says)
 			c.want(tt.hears)
@@ -156,7 +157,7 @@ func TestRefusedHandshakes(t *testing.T) {
 // TestBrokenTarget: a reset on one side is a reset on the other.
 func TestBrokenTarget(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	c := r.dial()
 	c.send(helloOpen + connectName)
 	c.want(acceptOpen + succeeded)
@@ -174,7 +175,7 @@ func TestBrokenTarget(t *testing.T) {
 
 func TestBulk(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	c := r.dial()
 	c.send(helloOpen + connectName)
 	c.want(acceptOpen + succeeded)

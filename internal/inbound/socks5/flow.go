@@ -32,10 +32,11 @@ const (
 
 // flow is one client conversation. One goroutine owns it.
 type flow struct {
-	server *Server
-	client transport.StreamConn
-	id     uint64
-	began  time.Time
+	server   *Server
+	settings *Settings // when it began
+	client   transport.StreamConn
+	id       uint64
+	began    time.Time
 
 	// Known once there is a request.
 	proto    string
@@ -86,7 +87,7 @@ func (f *flow) handshake(accepting context.Context) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	req, err := negotiate(f.client, head, f.server.Users)
+	req, err := negotiate(f.client, head, f.settings.Users)
 	if err != nil {
 		return request{}, err
 	}

@@ -77,7 +77,7 @@ func (s *Server) admit(ctx context.Context, c net.Conn) error {
 	}
 	accepting := ctx
 	err := s.startFlow(ctx, func(ctx context.Context, id uint64) {
-		f := &flow{server: s, client: client, id: id, began: time.Now()}
+		f := &flow{server: s, settings: s.settings(), client: client, id: id, began: time.Now()}
 		f.serve(ctx, accepting)
 	})
 	if err != nil {

@@ -140,7 +140,7 @@ func TestDrippingHandshake(t *testing.T) {
 
 func TestWrongPasswordWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := serveInBubble(&Server{Users: newUsers(t, "alice:secret")})
+		r := serveInBubble(&Server{Settings: Settings{Users: newUsers(t, "alice:secret")}})
 		c := r.dial()
 		began := time.Now()
 		if _, err := io.WriteString(c, helloPassword+"\x01\x07mallory\x06s3cr3t"); err != nil {
@@ -192,7 +192,7 @@ func TestDialLimit(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
-		r := serveInBubble(&Server{Stream: stuck})
+		r := serveInBubble(&Server{Settings: Settings{Stream: stuck}})
 		c := r.dial()
 		began := time.Now()
 		if _, err := io.WriteString(c, helloOpen+connectName); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -16,22 +17,29 @@ import (
 // defaultMaxConns keeps a runaway client from taking all memory and file descriptors of the host.
 const defaultMaxConns = 16384
 
-// Server is a SOCKS5 server. The exported fields are its options, which must not change once it serves. Serve
-// and Shutdown may be called concurrently.
+// Settings are what may change while a server serves. A flow keeps those that it began with.
+type Settings struct {
+	Stream       transport.StreamDialer   // required
+	Packet       transport.PacketListener // nil answers UDP ASSOCIATE with reply 7
+	Users        Users                    // zero lets everybody in
+	UDPAdvertise netip.Addr               // what UDP ASSOCIATE replies name; zero is the socket's own address
+	Limits       relay.Limits             // of streams
+}
+
+// Server is a SOCKS5 server. The exported fields are its options, which must not change once it serves,
+// except by Update. Serve, Update and Shutdown may be called concurrently.
 //
 // There are three states: open, draining, cut.
 //
 //	open     -- Shutdown ------------> draining  no new connections; flows go on
 //	draining -- Shutdown's ctx done -> cut       flows are reset
 type Server struct {
-	Stream       transport.StreamDialer   // required
-	Packet       transport.PacketListener // nil answers UDP ASSOCIATE with reply 7
-	Users        Users                    // zero lets everybody in
-	UDPAdvertise netip.Addr               // what UDP ASSOCIATE replies name; zero is the socket's own address
-	Limits       relay.Limits             // of streams
-	MaxConns     int                      // control connections at once, the rest is refused; zero is 16384
-	Logger       *slog.Logger             // nil logs nothing
-	Observer     Observer                 // may be nil
+	Settings              // to begin with
+	MaxConns int          // control connections at once, the rest is refused; zero is 16384
+	Logger   *slog.Logger // nil logs nothing
+	Observer Observer     // may be nil
+
+	updated atomic.Pointer[Settings] // nil before the first Update
 
 	flows sync.WaitGroup // grows only under mu and before closed
 
@@ -40,6 +48,16 @@ type Server struct {
 	doors  map[*door]struct{}
 	cuts   map[uint64]context.CancelCauseFunc // by flow id
 	lastID uint64
+}
+
+// Update replaces the settings for the flows to come.
+func (s *Server) Update(next Settings) { s.updated.Store(&next) }
+
+func (s *Server) settings() *Settings {
+	if updated := s.updated.Load(); updated != nil {
+		return updated
+	}
+	return &s.Settings
 }
 
 var (

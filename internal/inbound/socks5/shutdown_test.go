@@ -15,7 +15,7 @@ import (
 // TestShutdownDrains: no new clients, the flow goes on to its end, the silent client is sent away.
 func TestShutdownDrains(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	silent := r.dial()
 	c := r.dial()
 	c.send(helloOpen + connectName)
@@ -49,7 +49,7 @@ func TestShutdownDrains(t *testing.T) {
 // TestShutdownLetsHandshakesEnd: a client that has begun to speak is served.
 func TestShutdownLetsHandshakesEnd(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	c := r.dial()
 	c.send(helloOpen)
 	c.want(acceptOpen)
@@ -77,7 +77,7 @@ func TestShutdownCuts(t *testing.T) {
 		}
 		return dialer.DialStream(ctx, addr)
 	}
-	r := start(t, &Server{Stream: dialFunc(sometimes)})
+	r := start(t, &Server{Settings: Settings{Stream: dialFunc(sometimes)}})
 	relaying := r.dial()
 	relaying.send(helloOpen + connectName)
 	relaying.want(acceptOpen + succeeded)
@@ -136,7 +136,7 @@ func TestShutdownTwice(t *testing.T) {
 // TestServeSeveral: one listener can end while the other, and the flows of both, go on.
 func TestServeSeveral(t *testing.T) {
 	dialer := newTargets(t)
-	r := start(t, &Server{Stream: dialer})
+	r := start(t, &Server{Settings: Settings{Stream: dialer}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

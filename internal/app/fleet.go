@@ -1,0 +1,178 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/upstream"
+)
+
+// fleet is the upstreams that run. A reload replaces it by one that shares the upstreams that stayed.
+type fleet struct {
+	common common
+	units  []*unit
+	parts  parts
+}
+
+// parts are what all upstreams share, whatever the configuration.
+type parts struct {
+	budget  *h2.Budget
+	buffers *sync.Once
+	sockets *dialer.Dialer // of the common settings in force
+	log     *slog.Logger
+}
+
+// common is what all upstreams of a configuration are made with. Others make all of them anew.
+type common struct {
+	mark        uint32
+	servers     []netip.AddrPort
+	dialTimeout time.Duration
+	pool        config.Pool
+	standby     upstream.Standby
+	policy      health.Policy
+	debug       bool
+}
+
+func commonOf(c *config.Config) common {
+	return common{
+		mark:        c.Mark,
+		servers:     c.DNS.Servers,
+		dialTimeout: c.DialTimeout,
+		pool:        c.Pool,
+		debug:       c.WebSocket.Debug,
+		standby: upstream.Standby{
+			Interval:          c.Selection.WarmStandbyInterval,
+			Keepalive:         c.Selection.StandbyKeepalive,
+			KeepaliveInterval: c.Selection.StandbyKeepaliveInterval,
+			KeepaliveTimeout:  c.Selection.StandbyKeepaliveProbeTimeout,
+		},
+		policy: health.Policy{
+			FailThreshold:    c.Health.FailThreshold,
+			SuccessThreshold: c.Health.SuccessThreshold,
+			Cooldown:         c.Selection.Cooldown,
+			MaxInterval:      c.Health.MaxInterval,
+		},
+	}
+}
+
+func (c common) equal(d common) bool {
+	return c.mark == d.mark && slices.Equal(c.servers, d.servers) && c.dialTimeout == d.dialTimeout &&
+		c.pool == d.pool && c.standby == d.standby && c.policy == d.policy && c.debug == d.debug
+}
+
+// unit is one upstream that runs.
+type unit struct {
+	entry  config.Upstream
+	up     *upstream.Upstream
+	memory *carrier.Memory
+	close  []io.Closer // in this order, once nobody uses it any more
+
+	stream *balancer.Path[transport.StreamDialer]   // nil: no TCP
+	packet *balancer.Path[transport.PacketListener] // nil: no UDP
+
+	mu    sync.Mutex
+	paths int // that are still in use
+}
+
+// next returns the fleet of another configuration. What stayed the same is shared with this one; nothing is
+// opened and nothing closed. gone is told of a unit that is not used any more.
+func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
+	n := &fleet{common: commonOf(c), parts: f.parts}
+	kept := f.units
+	if !n.common.equal(f.common) {
+		kept = nil
+		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Logger: f.parts.log}
+		n.parts.sockets = dialer.New(o)
+	}
+	for _, entry := range c.Upstreams {
+		u := find(kept, entry)
+		if u == nil {
+			var err error
+			if u, err = n.build(c, entry, gone); err != nil {
+				return nil, fmt.Errorf("upstream %s: %w", entry.Name, err)
+			}
+		}
+		n.units = append(n.units, u)
+	}
+	return n, nil
+}
+
+// find returns the unit of an entry, or nil.
+func find(units []*unit, entry config.Upstream) *unit {
+	i := slices.IndexFunc(units, func(u *unit) bool { return u.entry.Equal(entry) })
+	if i < 0 {
+		return nil
+	}
+	return units[i]
+}
+
+func (f *fleet) build(c *config.Config, entry config.Upstream, gone func(*unit)) (*unit, error) {
+	factory := &upstreamFactory{
+		config: c, common: f.common, sockets: f.parts.sockets, budget: f.parts.budget,
+		buffers: f.parts.buffers, log: f.parts.log,
+	}
+	up, memory, err := factory.build(entry)
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{entry: entry, up: up, memory: memory}
+	u.close = append([]io.Closer{up}, factory.closers...)
+	pathGone := func() {
+		if u.leave() {
+			gone(u)
+		}
+	}
+	if up.CarriesStreams() {
+		u.paths++
+		u.stream = &balancer.Path[transport.StreamDialer]{
+			Dialer: up, Fresh: up.ProbeStreams(), Health: health.NewRecord(f.common.policy),
+			Keep: up.KeepStreams, Gone: pathGone,
+		}
+	}
+	if up.CarriesPackets() {
+		u.paths++
+		u.packet = &balancer.Path[transport.PacketListener]{
+			Dialer: up, Fresh: up.ProbePackets(), Health: health.NewRecord(f.common.policy),
+			Keep: up.KeepPackets, Gone: pathGone,
+		}
+	}
+	return u, nil
+}
+
+// leave counts a path that is not used any more, and reports whether it was the last one.
+func (u *unit) leave() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.paths--
+	return u.paths == 0
+}
+
+// shut closes all that the unit keeps open.
+func (u *unit) shut() {
+	for _, c := range u.close {
+		_ = c.Close() // nobody uses it any more
+	}
+}
+
+// members are the units as the balancer wants them, with the weights of c.
+func (f *fleet) members(c *config.Config) []balancer.Member {
+	members := make([]balancer.Member, 0, len(f.units))
+	for i, u := range f.units {
+		members = append(members, balancer.Member{
+			Name: u.entry.Name, Weight: c.Upstreams[i].Weight, Stream: u.stream, Packet: u.packet,
+		})
+	}
+	return members
+}

@@ -1,0 +1,126 @@
+package app
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
+)
+
+// ErrStopping says that the program is about to end, and takes no other configuration.
+var ErrStopping = errors.New("the program is stopping")
+
+// Reload puts another configuration in the place of the one in force. Upstreams that stayed the same go on
+// with their health, connections and flows, and so do listeners; flows on what was taken out go on to their
+// end. When it returns an error, nothing has changed.
+func (a *App) Reload(c *config.Config) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	switch {
+	case a.stopped || a.serving == nil:
+		return ErrStopping
+	case len(c.Listen.SOCKS5) == 0:
+		return errNothingToDo
+	}
+	p, err := a.plan(c, a.fleet)
+	if err != nil {
+		return err
+	}
+	if err := a.listenAt(c.Listen.SOCKS5); err != nil {
+		return err
+	}
+	before := a.config
+	a.apply(p)
+	a.announce(c)
+	if keys := needRestart(before, c); len(keys) > 0 {
+		a.log.Warn("keys that take effect with a restart only", "keys", keys)
+	}
+	a.log.Info("configuration reloaded", "upstreams", len(p.fleet.units))
+	return nil
+}
+
+// plan is all that takes the place of what is in force. Nothing in it is open.
+type plan struct {
+	config   *config.Config
+	fleet    *fleet
+	prober   *health.Prober
+	settings socks5.Settings
+}
+
+// plan makes the objects of a configuration, and shares with the fleet of the one before what stayed.
+func (a *App) plan(c *config.Config, before *fleet) (p plan, err error) {
+	p.config = c
+	if p.fleet, err = before.next(c, a.gone); err != nil {
+		return p, err
+	}
+	if p.settings, err = socksSettings(c, a.balancer); err != nil {
+		return p, err
+	}
+	p.prober, err = newProber(c, p.fleet, a.log)
+	return p, err
+}
+
+// apply puts a plan into force.
+func (a *App) apply(p plan) {
+	o := balancerOptions(p.config)
+	o.Trouble = a.probing.trouble
+	a.probing.use(p.prober)
+	a.balancer.Update(p.fleet.members(p.config), o)
+	a.server.Update(p.settings)
+	a.state.use(p.fleet)
+	a.config, a.fleet = p.config, p.fleet
+}
+
+// listenAt opens the listeners that are new and shuts those that are not wanted any more. When it returns an
+// error, those from before are open.
+func (a *App) listenAt(addrs []string) error {
+	var old []string
+	for addr := range a.doors {
+		if !slices.Contains(addrs, addr) {
+			old = append(old, addr)
+		}
+	}
+	slices.Sort(old)
+	fresh, err := listenAll(a.serving, addrs, a.doors)
+	if inUse := errors.Is(err, syscall.EADDRINUSE); inUse || err == nil {
+		for _, addr := range old {
+			a.shut(addr)
+		}
+		if inUse { // perhaps by one of ours: 0.0.0.0 does not go beside 127.0.0.1
+			fresh, err = listenAll(a.serving, addrs, a.doors)
+		}
+	}
+	if err != nil {
+		again, againErr := listenAll(a.serving, old, a.doors)
+		a.open(again)
+		return errors.Join(err, againErr)
+	}
+	for _, addr := range old {
+		a.log.Info("not listening any more", "inbound", "socks5", "addr", addr)
+	}
+	a.open(fresh)
+	return nil
+}
+
+// gone closes a unit that nobody uses any more.
+func (a *App) gone(u *unit) { a.closing.Go(u.shut) }
+
+// needRestart names what differs and cannot change under a running program.
+func needRestart(before, after *config.Config) (keys []string) {
+	if before.Log != after.Log {
+		keys = append(keys, "log")
+	}
+	if before.WebSocket != after.WebSocket {
+		keys = append(keys, "websocket")
+	}
+	if before.StateFile != after.StateFile {
+		keys = append(keys, "state_file")
+	}
+	if before.TUN != after.TUN {
+		keys = append(keys, "tun")
+	}
+	return keys
+}
