@@ -47,7 +47,8 @@ var (
 	errAway = errors.New("server ends new sessions at once, or takes no streams on them")
 )
 
-// SuspectAfter is the silence by which a session is Suspect.
+// SuspectAfter is the silence by which a session is Suspect, unless its path takes more than half of that for
+// a round trip: then two of those are.
 const SuspectAfter = time.Second
 
 // Load is how busy a session is.
@@ -161,7 +162,7 @@ func (p *Pool) openOn(
 
 // turnsSuspect looks at a session until that is suspect, or over is closed.
 func turnsSuspect(s Session, over <-chan struct{}) bool {
-	ticker := time.NewTicker(SuspectAfter)
+	ticker := time.NewTicker(SuspectAfter / 2)
 	defer ticker.Stop()
 	for {
 		select {

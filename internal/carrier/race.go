@@ -147,7 +147,8 @@ func (r *race) late(o outcome) {
 	case o.err == nil:
 		_ = o.conn.Close() // the connection below stays and carries the next flow
 		r.endpoint.comesBack(o.mode)
-	case o.mode <= r.winner || errors.Is(o.err, context.Canceled):
+	case o.mode <= r.winner || errors.Is(o.err, context.Canceled) || errors.Is(o.err, net.ErrClosed):
+		// it need not try any more, or the program ends
 	case r.endpoint.Memory.inTheEnd(o.mode, time.Now()):
 		r.steppedDown(r.winner, o.mode)
 	}

@@ -88,15 +88,17 @@ func (c *Conn) ask(now time.Time) {
 	}
 }
 
-// Suspect implements carrier.Session. A ping tells a silent connection from a server that takes its time with
-// the answer to a stream.
+// Suspect implements carrier.Session. A ping, sent at half time, tells a silent connection from a server that
+// takes its time with the answer to a stream.
 func (c *Conn) Suspect() bool {
 	c.mu.Lock()
 	now := time.Now()
-	silent := c.err == nil && c.asked.After(c.heard) && now.Sub(c.asked) >= carrier.SuspectAfter
+	half := max(carrier.SuspectAfter, 2*c.rtt) / 2
+	silence := now.Sub(c.asked)
+	silent := c.err == nil && c.asked.After(c.heard) && silence >= half
 	if !silent || c.pingSent.After(c.heard) {
 		defer c.mu.Unlock()
-		return silent && now.Sub(c.pingSent) >= carrier.SuspectAfter
+		return silent && silence >= 2*half && now.Sub(c.pingSent) >= half
 	}
 	err := c.pingLocked(now)
 	c.mu.Unlock()

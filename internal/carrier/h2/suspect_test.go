@@ -33,7 +33,9 @@ func TestSuspect(t *testing.T) {
 		{"just asked", 0.1, 30, 0, false},
 		{"heard since", 5, 4, 0, false},
 		{"silent, but no ping is out", 3, 4, 0, false},
-		{"ping is young", 3, 4, 0.5, false},
+		{"ping is young", 3, 4, 0.4, false},
+		{"asked a moment ago, and a ping is out", 0.9, 4, 0.6, false},
+		{"a second after it was asked", 1.01, 4, 0.51, true},
 		{"ping unanswered", 3, 4, 2, true},
 		{"heard since the ping", 3, 1, 2, false},
 	} {
@@ -47,6 +49,23 @@ func TestSuspect(t *testing.T) {
 				t.Errorf("Suspect() = %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestSlowPathIsNotSuspect: on it a second is less than two round trips.
+func TestSlowPathIsNotSuspect(t *testing.T) {
+	for asked, want := range map[float64]bool{1.5: false, 2.9: false, 3.1: true} {
+		a, b := transporttest.Pipe()
+		c := NewConn(a, Options{})
+		c.mu.Lock()
+		c.rtt = 1500 * time.Millisecond
+		c.mu.Unlock()
+		since(c, asked, 9, asked/2+0.01)
+		if got := c.Suspect(); got != want {
+			t.Errorf("Suspect() %v s after a stream was opened = %v, want %v", asked, got, want)
+		}
+		_ = c.Close()
+		_ = b.Close()
 	}
 }
 

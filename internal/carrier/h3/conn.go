@@ -151,13 +151,14 @@ func (c *Conn) ask(now time.Time) {
 
 // Suspect implements carrier.Session.
 func (c *Conn) Suspect() bool {
-	packets := c.link.conn.ConnectionStats().PacketsReceived
+	stats := c.link.conn.ConnectionStats()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.doubt.holds(packets) {
+	if c.doubt.holds(stats.PacketsReceived) {
 		return true
 	}
-	return !c.asked.IsZero() && c.askedAt == packets && time.Since(c.asked) >= carrier.SuspectAfter
+	limit := max(carrier.SuspectAfter, 2*stats.SmoothedRTT)
+	return !c.asked.IsZero() && c.askedAt == stats.PacketsReceived && time.Since(c.asked) >= limit
 }
 
 // silence counts looks at a connection that find nothing new.
