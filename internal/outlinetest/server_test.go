@@ -2,6 +2,7 @@ package outlinetest_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +105,38 @@ func TestCertificates(t *testing.T) {
 }
 
 // The server has no HTTP/2: a client that speaks nothing else is refused by TLS.
+// TestCertificateKept starts a server twice: for clients that trust the first one, the second is the same.
+func TestCertificateKept(t *testing.T) {
+	config := outlinetest.Config{Cert: outlinetest.Cert{File: filepath.Join(t.TempDir(), "server.pem")}}
+	first := start(t, config)
+	pool, pem := first.CertPool(), first.CAPEM()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	config.Addr = first.Addr()
+	second := start(t, config)
+	if !bytes.Equal(second.CAPEM(), pem) {
+		t.Error("the second server has another authority")
+	}
+	conn, err := tls.Dial("tcp", second.Addr(), &tls.Config{RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
+func TestCertificateFileOfAnother(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "server.pem")
+	if err := os.WriteFile(file, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := outlinetest.Start(outlinetest.Config{Cert: outlinetest.Cert{File: file}})
+	if err == nil {
+		_ = s.Close()
+		t.Error("the server started with what is no certificate")
+	}
+}
+
 func TestNoHTTP2(t *testing.T) {
 	s := start(t, outlinetest.Config{})
 	conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{RootCAs: s.CertPool(), NextProtos: []string{"h2"}})

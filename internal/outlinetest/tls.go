@@ -8,18 +8,28 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
+	"os"
 	"time"
 )
 
-const day = 24 * time.Hour
+const (
+	day       = 24 * time.Hour
+	certBlock = "CERTIFICATE" // RFC 7468, section 5.1
+)
 
 // Cert says how the server's certificate deviates from a good one.
 type Cert struct {
 	Expired bool     // it ended yesterday
 	Names   []string // DNS names or IP addresses besides localhost, 127.0.0.1 and ::1
 	Only    bool     // Names alone, so that the address itself does not match
+	// File, if not empty, keeps the certificate with its key and its authority, so that a server that is
+	// started again is the same to its clients. It is made when it is not there.
+	File string
 }
 
 // chain is an authority and one certificate that it signed.
@@ -29,6 +39,52 @@ type chain struct {
 }
 
 func newChain(c Cert) (*chain, error) {
+	if c.File == "" {
+		return makeChain(c)
+	}
+	kept, err := loadChain(c.File)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return kept, err
+	}
+	made, err := makeChain(c)
+	if err != nil {
+		return nil, err
+	}
+	return made, made.save(c.File)
+}
+
+// save writes the certificate, its authority and its key.
+func (c *chain) save(file string) error {
+	key, err := x509.MarshalPKCS8PrivateKey(c.leaf.PrivateKey)
+	if err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: c.leaf.Certificate[0]})
+	text = append(text, c.caPEM...)
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	return os.WriteFile(file, text, 0o600)
+}
+
+func loadChain(file string) (*chain, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(pair.Certificate) != 2 {
+		return nil, fmt.Errorf("%s: not a certificate and its authority", file)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: pair.Certificate[1]})
+	return &chain{
+		caPEM: string(ca),
+		leaf:  tls.Certificate{Certificate: pair.Certificate[:1], PrivateKey: pair.PrivateKey},
+	}, nil
+}
+
+func makeChain(c Cert) (*chain, error) {
 	now := time.Now()
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -56,7 +112,7 @@ func newChain(c Cert) (*chain, error) {
 		return nil, err
 	}
 	return &chain{
-		caPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})),
+		caPEM: string(pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: caDER})),
 		leaf:  tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: leafKey},
 	}, nil
 }
