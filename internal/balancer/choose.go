@@ -36,8 +36,12 @@ const (
 // rank orders what may be used before what may not. The last hope is a path that is known to be down.
 type rank uint8
 
+// usable reports whether a path of that rank is known to work.
+func (r rank) usable() bool { return r <= recovered }
+
 const (
-	eligible rank = iota
+	eligible  rank = iota
+	recovered      // cooling, but a probe has passed since: better than nothing
 	cooling
 	down
 )
@@ -53,19 +57,20 @@ func viewOf(s health.Status, weight float64) view {
 	switch {
 	case s.State == health.Down:
 		v.rank = down
+	case s.Cooling && s.LastSample.After(s.LastErrorAt):
+		v.rank = recovered
 	case s.Cooling:
 		v.rank = cooling
 	}
 	return v
 }
 
-// better reports whether v is to be tried before w.
-func (v view) better(w view) bool {
-	if v.rank != w.rank {
-		return v.rank < w.rank
-	}
-	return v.score < w.score
+// compare is negative if v is to be tried before w.
+func (v view) compare(w view) int {
+	return cmp.Or(cmp.Compare(v.rank, w.rank), cmp.Compare(v.score, w.score))
 }
+
+func (v view) better(w view) bool { return v.compare(w) < 0 }
 
 // policy is what the user says about switches.
 type policy struct {
@@ -95,7 +100,7 @@ func (c choice) next(now time.Time, views []view, p policy) (after choice, reaso
 		return choice{current: best, since: now}, ReasonFirst
 	case views[c.current].rank > views[best].rank:
 		reason = ReasonDown
-		if views[c.current].rank == cooling {
+		if views[c.current].rank < down {
 			reason = ReasonCooling
 		}
 		return c.to(best, now), reason
@@ -140,11 +145,11 @@ func share(n int, views []view) []int {
 	keep := make([]int, len(views))
 	var best []int // the usable ones
 	for i, v := range views {
-		if v.rank == eligible {
+		if v.rank.usable() {
 			best = append(best, i)
 		}
 	}
-	slices.SortStableFunc(best, func(a, b int) int { return cmp.Compare(views[a].score, views[b].score) })
+	slices.SortStableFunc(best, func(a, b int) int { return views[a].compare(views[b]) })
 	for i := range n {
 		if len(best) == 0 {
 			break

@@ -62,6 +62,10 @@ func TestSwitches(t *testing.T) {
 		"at once from one that cools": {
 			{0, []view{{cooling, ms}, {eligible, time.Second}}, 1, ReasonCooling},
 		},
+		"from one that cools to one whose probes pass again": {
+			{0, []view{{cooling, ms}, {recovered, time.Second}}, 1, ReasonCooling},
+			{time.Second, []view{{eligible, ms}, {recovered, time.Second}}, 0, ReasonCooling},
+		},
 		"never to a worse hope": {
 			{0, []view{{cooling, time.Second}, {down, ms}}, 0, ""},
 		},
@@ -196,6 +200,8 @@ func TestShare(t *testing.T) {
 		"the rest on the best":    {5, scores(30*ms, 10*ms), []int{1, 4}},
 		"not where it is down":    {2, []view{{down, ms}, {eligible, 9 * ms}}, []int{0, 2}},
 		"not where it cools":      {2, []view{{cooling, ms}, {eligible, 9 * ms}}, []int{0, 2}},
+		"where it works again":    {2, []view{{cooling, ms}, {recovered, 9 * ms}}, []int{0, 2}},
+		"rather where it works":   {1, []view{{recovered, ms}, {eligible, 9 * ms}}, []int{0, 1}},
 		"nowhere":                 {2, []view{{down, ms}, {down, ms}}, []int{0, 0}},
 	}
 	for name, tt := range tests {

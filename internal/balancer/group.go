@@ -191,9 +191,9 @@ func (g *group[D]) decide(now time.Time, before int, reason Reason) Decision {
 // leave has the flows that can do so leave the paths that cannot be used, if there is one that can. The
 // caller holds mu.
 func (g *group[D]) leave() {
-	better := g.views[g.choice.current].rank == eligible
+	current := g.views[g.choice.current].rank
 	for i, p := range g.lineup.Load().paths {
-		p.left.Store(better && g.views[i].rank != eligible)
+		p.left.Store(current.usable() && g.views[i].rank > current)
 	}
 }
 
@@ -213,15 +213,7 @@ func (l *lineup[D]) alternatives(now time.Time, to *path[D]) []*path[D] {
 			views[p], rest = p.view(now), append(rest, p)
 		}
 	}
-	slices.SortStableFunc(rest, func(a, b *path[D]) int {
-		switch {
-		case views[a].better(views[b]):
-			return -1
-		case views[b].better(views[a]):
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(rest, func(a, b *path[D]) int { return views[a].compare(views[b]) })
 	return rest
 }
 

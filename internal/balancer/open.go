@@ -124,7 +124,7 @@ func (o *opening[D, C]) take(first *path[D]) *path[D] {
 // takeUsable is take for as long as the paths are known to work: one that does not is no help to one that
 // only takes its time.
 func (o *opening[D, C]) takeUsable(first *path[D]) *path[D] {
-	if p := o.peek(first); p == nil || !p.Health.Status(time.Now()).Eligible() {
+	if p := o.peek(first); p == nil || !p.usable(time.Now()) {
 		return nil
 	}
 	return o.take(first)

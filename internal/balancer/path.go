@@ -49,6 +49,9 @@ func newPath[D any](m Member, p Path[D]) *path[D] {
 
 func (p *path[D]) view(now time.Time) view { return viewOf(p.Health.Status(now), p.weight.Load()) }
 
+// usable reports whether the path is known to work, as far as anything is.
+func (p *path[D]) usable(now time.Time) bool { return p.view(now).rank.usable() }
+
 // keep passes on how many connections to have ready. A negative number is the last word, for none.
 func (p *path[D]) keep(n int) {
 	p.keeping.Lock()

@@ -197,7 +197,7 @@ func (s *stream) nextPath(now time.Time) (*path[transport.StreamDialer], transpo
 	}
 	tried := func(p *path[transport.StreamDialer]) bool { return slices.Contains(s.tried, p) }
 	rest := slices.DeleteFunc(s.group.lineup.Load().alternatives(now, s.lead.path), tried)
-	hopeful := len(rest) > 0 && rest[0].Health.Status(now).Eligible()
+	hopeful := len(rest) > 0 && rest[0].usable(now)
 	hello := classify(s.flight, s.target) == classTLS // answered at once, unlike much else
 	switch first := s.lead.path; {
 	case !hopeful && !s.again && first.Fresh != nil && (s.leadErr != nil || hello):

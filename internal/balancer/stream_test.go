@@ -141,6 +141,31 @@ func TestSilenceBringsARival(t *testing.T) {
 }
 
 // A target that takes its time is no fault of an upstream.
+// An upstream that cools is better than none once its probes pass: several may have failed one after another,
+// and be there again.
+func TestSilenceBringsARivalThatCools(t *testing.T) {
+	for _, passed := range []bool{true, false} {
+		inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+			s.ups[1].serve = s.ups[1].answering(0)
+			s.ups[1].record.FlowFailed(time.Now(), syscall.ECONNRESET)
+			time.Sleep(time.Second)
+			if passed {
+				s.ups[1].record.Success(time.Now(), ms)
+			}
+			conn := s.dial(t)
+			send(t, conn, hello)
+			if passed {
+				wantAnswer(t, conn, "b", time.Second)
+				return
+			}
+			time.Sleep(10 * time.Second)
+			if s.ups[1].dialed() > 0 {
+				t.Error("a flow was given to an upstream that is not known to work")
+			}
+		})
+	}
+}
+
 func TestSlowTargetKeepsItsUpstream(t *testing.T) {
 	inBubble(t, 3, testOptions(), func(t *testing.T, s *setup) {
 		for _, f := range s.ups {
