@@ -135,8 +135,8 @@ func (s *stream) isSilent() {
 	silence := s.group.options().Failover.Silence
 	stalls := !s.stalled && silence > 0 && now.Sub(s.sentAt) >= silence
 	s.stalled = s.stalled || stalls
-	more := s.raceBesides()
-	if more || !s.stalled && silence > 0 {
+	s.raceBesides()
+	if s.wantsRivals(now) || !s.stalled && silence > 0 {
 		s.silent.Reset(max(s.group.options().Failover.patience(), minPatience))
 	}
 	s.mu.Unlock()
@@ -148,14 +148,24 @@ func (s *stream) isSilent() {
 // minPatience keeps a tiny hedge from starting all rivals at once.
 const minPatience = 10 * time.Millisecond
 
-// raceBesides starts a rival although the first path has not failed, and reports whether it did. The caller
-// holds mu.
-func (s *stream) raceBesides() bool {
-	limit := maxRivals
-	if classify(s.flight, s.target) == classHTTP {
-		limit = maxHTTPRivals
+// raceBesides starts a rival although the first path has not failed, if there is one. The caller holds mu.
+func (s *stream) raceBesides() {
+	if len(s.tried)-1 < s.maxRivals() {
+		s.race()
 	}
-	return len(s.tried)-1 < limit && s.race()
+}
+
+// wantsRivals reports whether there may be another rival: an upstream that cannot be used now may be back
+// soon. The caller holds mu.
+func (s *stream) wantsRivals(now time.Time) bool {
+	return len(s.tried)-1 < s.maxRivals() && s.mayReplay() && now.Before(s.until)
+}
+
+func (s *stream) maxRivals() int {
+	if classify(s.flight, s.target) == classHTTP {
+		return maxHTTPRivals
+	}
+	return maxRivals
 }
 
 // mayReplay reports whether the flight may be sent over another path. The caller holds mu.
@@ -170,14 +180,14 @@ func (s *stream) mayReplay() bool {
 	return s.leadErr != nil && s.lead.unsent || classify(s.flight, s.target) != classUnknown
 }
 
-// race starts a rival, and reports whether it did. The caller holds mu.
-func (s *stream) race() bool {
+// race starts a rival, if there is one. The caller holds mu.
+func (s *stream) race() {
 	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
-		return false
+		return
 	}
 	p, dialer := s.nextPath(time.Now())
 	if p == nil {
-		return false
+		return
 	}
 	if s.end == nil {
 		s.all, s.end = context.WithCancel(s.group.all)
@@ -185,7 +195,6 @@ func (s *stream) race() bool {
 	ctx := s.all
 	s.racing++
 	s.rivals.Go(func() { s.rival(ctx, p, dialer) })
-	return true
 }
 
 // nextPath returns the best path that was not tried, with the way to dial it: one that works as far as we

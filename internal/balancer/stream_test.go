@@ -166,6 +166,18 @@ func TestSilenceBringsARivalThatCools(t *testing.T) {
 	}
 }
 
+// A flow on a silent upstream does not wait for ever for the others to come back, but for a while.
+func TestRivalComesBack(t *testing.T) {
+	inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+		s.ups[1].serve = s.ups[1].answering(0)
+		s.ups[1].record.FlowFailed(time.Now(), syscall.ECONNRESET)
+		conn := s.dial(t)
+		send(t, conn, hello)
+		time.AfterFunc(4500*ms, func() { s.ups[1].record.Success(time.Now(), ms) })
+		wantAnswer(t, conn, "b", 5*time.Second)
+	})
+}
+
 func TestSlowTargetKeepsItsUpstream(t *testing.T) {
 	inBubble(t, 3, testOptions(), func(t *testing.T, s *setup) {
 		for _, f := range s.ups {
