@@ -30,7 +30,10 @@ func (f *fakeSocket) WriteTo(p []byte, _ net.Addr) (int, error) {
 }
 
 func (f *fakeSocket) ReadFrom(p []byte) (int, net.Addr, error) {
-	err := <-f.answers
+	err, open := <-f.answers
+	if !open {
+		return 0, nil, net.ErrClosed
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -108,32 +111,190 @@ func write(t *testing.T, conn net.PacketConn, to string) {
 	}
 }
 
-func TestAssociationLeavesAPathThatStalls(t *testing.T) {
+// read has the upstream answer, and reads that.
+func read(t *testing.T, conn net.PacketConn, from *fakePackets) {
+	t.Helper()
+	go func() { from.sockets[len(from.sockets)-1].answers <- nil }()
+	if _, _, err := conn.ReadFrom(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An association that nothing answers moves to another path. If there is an answer, the path before is to
+// blame, and all others leave it too.
+func TestSilentAssociationMoves(t *testing.T) {
 	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, trouble *[]int) {
+		other := listen(t, b)
+		defer other.Close()
 		conn := listen(t, b)
-		for i := range 2 { // two targets that give no answer
-			write(t, conn, []string{"10.0.0.1:53", "10.0.0.2:53"}[i])
-			time.Sleep(packetSilence + 1)
-			write(t, conn, []string{"10.0.0.1:53", "10.0.0.2:53"}[i])
+		defer conn.Close()
+		got := make(chan error, 1)
+		go func() { // as relay does, it waits all the while
+			_, _, err := conn.ReadFrom(make([]byte, 100))
+			got <- err
+		}()
+		write(t, conn, "10.0.0.1:53")
+		time.Sleep(packetSilence - ms)
+		write(t, conn, "10.0.0.1:53")
+		time.Sleep(ms)
+		write(t, conn, "10.0.0.1:53")
+		synctest.Wait()
+		if upstreamOf(conn, ups) != ups[1] || len(ups[1].sockets) != 1 || len(ups[1].sockets[0].sent) != 1 {
+			t.Fatal("the association did not move, or its packet was lost")
 		}
-		if !ups[0].record.Status(time.Now()).Cooling || !slices.Equal(*trouble, []int{0, 0}) {
-			t.Errorf("the path is not cooling; trouble %v", *trouble)
+		if ups[0].record.Status(time.Now()).Cooling || !slices.Equal(*trouble, []int{0}) {
+			t.Errorf("a path was blamed for what may be the target's fault; trouble %v", *trouble)
+		}
+		ups[1].sockets[0].answers <- nil
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		if !ups[0].record.Status(time.Now()).Cooling {
+			t.Error("the silent path is not cooling although another one gave an answer")
 		}
 		b.packets.look(time.Now())
-		if _, err := conn.WriteTo([]byte("query"), udpTarget("10.0.0.1:53")); !errors.Is(err, errMoved) {
-			t.Errorf("WriteTo() = %v, want %v", err, errMoved)
+		if _, err := other.WriteTo([]byte("query"), udpTarget("10.0.0.1:53")); !errors.Is(err, errMoved) {
+			t.Errorf("WriteTo() of another association = %v, want %v", err, errMoved)
 		}
-		_ = conn.Close()
-		next := listen(t, b)
-		defer next.Close()
-		if got := next.(transport.Carried).Upstream(); got != "b" {
-			t.Errorf("the next socket is %s's, want b's", got)
-		}
-		paths := b.packets.lineup.Load().paths
-		if n := len(paths[0].flows) + len(paths[1].flows); n != 1 {
-			t.Errorf("%d associations counted, want 1", n)
+		if got := associations(b); !slices.Equal(got, []int{1, 1}) {
+			t.Errorf("%v associations counted, want 1 and 1", got)
 		}
 	})
+}
+
+// A target that says nothing moves its association once to each path, and moves nobody else.
+func TestSilentTargetIsNoPathsFault(t *testing.T) {
+	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+		conn := listen(t, b)
+		defer conn.Close()
+		for range 20 {
+			write(t, conn, "10.0.0.1:53")
+			time.Sleep(maxPacketSilence)
+		}
+		for _, f := range ups {
+			if s := f.record.Status(time.Now()); s.Cooling || len(f.sockets) != 1 {
+				t.Errorf("%s: %d sockets, status %+v", f.name, len(f.sockets), s)
+			}
+		}
+		read(t, conn, ups[1]) // from now on it may move again
+		write(t, conn, "10.0.0.1:53")
+		time.Sleep(maxPacketSilence)
+		write(t, conn, "10.0.0.1:53")
+		if len(ups[0].sockets) != 2 {
+			t.Error("it did not move again after an answer")
+		}
+	})
+}
+
+// Some targets answer now and then. Their associations are left alone once that is known, and no path is
+// blamed for it.
+func TestRareAnswers(t *testing.T) {
+	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+		conn := listen(t, b)
+		defer conn.Close()
+		for i := range 200 {
+			write(t, conn, "10.0.0.1:5004")
+			time.Sleep(500 * ms)
+			if i%10 == 9 {
+				read(t, conn, upstreamOf(conn, ups))
+			}
+		}
+		for _, f := range ups {
+			if s := f.record.Status(time.Now()); s.Cooling || len(f.sockets) > 2 {
+				t.Errorf("%s: %d sockets, status %+v", f.name, len(f.sockets), s)
+			}
+		}
+	})
+}
+
+// Two targets that say nothing are not to blame where there is no other path to ask.
+func TestStalledPathCools(t *testing.T) {
+	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+		ups[1].record.FlowFailed(time.Now(), io.ErrUnexpectedEOF)
+		conn := listen(t, b)
+		defer conn.Close()
+		for _, target := range []string{"10.0.0.1:53", "10.0.0.2:53", "10.0.0.1:53"} {
+			write(t, conn, target)
+			time.Sleep(packetSilence)
+		}
+		if !ups[0].record.Status(time.Now()).Cooling || len(ups[1].sockets) > 0 {
+			t.Error("the path is not cooling, or one that is not known to work was used")
+		}
+	})
+}
+
+func TestMoveToAPathThatFails(t *testing.T) {
+	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+		conn := listen(t, b)
+		defer conn.Close()
+		ups[1].listen = refuse
+		write(t, conn, "10.0.0.1:53")
+		time.Sleep(packetSilence)
+		write(t, conn, "10.0.0.1:53")
+		if got := conn.(transport.Carried).Upstream(); got != "a" || len(ups[0].sockets[0].sent) != 2 {
+			t.Errorf("carried by %s, which got %q", got, ups[0].sockets[0].sent)
+		}
+		if !ups[1].record.Status(time.Now()).Cooling {
+			t.Error("the path that refused is not cooling")
+		}
+	})
+}
+
+// An association that is closed while it moves leaves nothing open.
+func TestCloseEndsAMove(t *testing.T) {
+	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+		conn := listen(t, b)
+		ups[1].listen = blackhole
+		write(t, conn, "10.0.0.1:53")
+		time.Sleep(packetSilence)
+		began := time.Now()
+		time.AfterFunc(ms, func() { _ = conn.Close() })
+		_, _ = conn.WriteTo([]byte("query"), udpTarget("10.0.0.1:53"))
+		if took := time.Since(began); took != ms {
+			t.Errorf("the move ended after %v", took)
+		}
+		if got := associations(b); !slices.Equal(got, []int{0, 0}) {
+			t.Errorf("%v associations counted, want none", got)
+		}
+	})
+}
+
+// A server that ends an association instead of answering has another secret, or is no server of ours.
+func TestRefusedAssociation(t *testing.T) {
+	tests := map[string]struct {
+		before func(t *testing.T, conn net.PacketConn, up *fakePackets)
+		want   bool
+	}{
+		"at once": {func(t *testing.T, c net.PacketConn, _ *fakePackets) {
+			write(t, c, "10.0.0.1:53")
+		}, true},
+		"nothing was asked": {func(*testing.T, net.PacketConn, *fakePackets) {}, false},
+		"after some time": {func(t *testing.T, c net.PacketConn, _ *fakePackets) {
+			write(t, c, "10.0.0.1:53")
+			time.Sleep(packetSilence)
+		}, false},
+		"after an answer": {func(t *testing.T, c net.PacketConn, up *fakePackets) {
+			write(t, c, "10.0.0.1:53")
+			read(t, c, up)
+			write(t, c, "10.0.0.1:53")
+		}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+				conn := listen(t, b)
+				defer conn.Close()
+				tt.before(t, conn, ups[0])
+				go func() { ups[0].sockets[0].answers <- io.EOF }()
+				if _, _, err := conn.ReadFrom(make([]byte, 100)); !errors.Is(err, io.EOF) {
+					t.Errorf("ReadFrom() = %v, want %v", err, io.EOF)
+				}
+				if got := ups[0].record.Status(time.Now()).Cooling; got != tt.want {
+					t.Errorf("cooling = %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // One answer is enough to show that the path works.
@@ -195,4 +356,21 @@ func TestSilentUpstreamIsOvertakenForPackets(t *testing.T) {
 			t.Errorf("carried by %s, want b", got)
 		}
 	})
+}
+
+func upstreamOf(conn net.PacketConn, ups []*fakePackets) *fakePackets {
+	name := conn.(transport.Carried).Upstream()
+	return ups[slices.IndexFunc(ups, func(f *fakePackets) bool { return f.name == name })]
+}
+
+// associations is how many are on each path, once all is quiet.
+func associations(b *Balancer) []int {
+	synctest.Wait()
+	var n []int
+	for _, p := range b.packets.lineup.Load().paths {
+		p.mu.Lock()
+		n = append(n, len(p.flows))
+		p.mu.Unlock()
+	}
+	return n
 }
