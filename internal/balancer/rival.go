@@ -12,12 +12,8 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// maxRivals is how many paths are tried beside a silent one, and maxHTTPRivals the same for a plain request
-// of HTTP: targets that take their time for an answer are common there, and would get it as often.
-const (
-	maxRivals     = 3
-	maxHTTPRivals = 1
-)
+// maxRivals is how many paths are tried beside a silent one.
+const maxRivals = 3
 
 // firstAnswer waits for the first byte from whichever attempt has it. Afterwards there is a winner, unless it
 // returns an error.
@@ -137,7 +133,7 @@ func (s *stream) isSilent() {
 	s.stalled = s.stalled || stalls
 	s.raceBesides()
 	if s.wantsRivals(now) || !s.stalled && silence > 0 {
-		s.silent.Reset(max(s.group.options().Failover.patience(), minPatience))
+		s.silent.Reset(s.nextPatience())
 	}
 	s.mu.Unlock()
 	if stalls {
@@ -148,9 +144,20 @@ func (s *stream) isSilent() {
 // minPatience keeps a tiny hedge from starting all rivals at once.
 const minPatience = 10 * time.Millisecond
 
+// nextPatience is how long to wait until another path is tried. For a plain request of HTTP it is four times
+// as long each time: targets that take their time for an answer are common there, and would get the request
+// as often. The caller holds mu.
+func (s *stream) nextPatience() time.Duration {
+	patience := max(s.group.options().Failover.patience(), minPatience)
+	if classify(s.flight, s.target) == classHTTP {
+		patience <<= 2 * (len(s.tried) - 1)
+	}
+	return patience
+}
+
 // raceBesides starts a rival although the first path has not failed, if there is one. The caller holds mu.
 func (s *stream) raceBesides() {
-	if len(s.tried)-1 < s.maxRivals() {
+	if len(s.tried)-1 < maxRivals {
 		s.race()
 	}
 }
@@ -158,14 +165,8 @@ func (s *stream) raceBesides() {
 // wantsRivals reports whether there may be another rival: an upstream that cannot be used now may be back
 // soon. The caller holds mu.
 func (s *stream) wantsRivals(now time.Time) bool {
-	return len(s.tried)-1 < s.maxRivals() && s.mayReplay() && now.Before(s.until)
-}
-
-func (s *stream) maxRivals() int {
-	if classify(s.flight, s.target) == classHTTP {
-		return maxHTTPRivals
-	}
-	return maxRivals
+	inTime := s.until.IsZero() || now.Before(s.until)
+	return len(s.tried)-1 < maxRivals && s.mayReplay() && inTime
 }
 
 // mayReplay reports whether the flight may be sent over another path. The caller holds mu.
@@ -290,23 +291,39 @@ func (s *stream) win(a *attempt, keepOn func() bool) bool {
 		s.mu.Unlock()
 		return false
 	}
-	why := s.leadErr
-	limit := s.group.options().Failover.Silence
-	if why == nil && limit > 0 && time.Since(s.sentAt) >= limit {
-		why = ErrSilent
-	}
+	silent := s.silentFor(s.group.options().Failover.Silence)
+	leadErr := s.leadErr
 	_, _ = a.conn.SetReadDeadline(s.readBy), a.conn.SetWriteDeadline(s.writeBy)
 	s.settle(a)
 	s.lead.path.exit(s)
 	a.path.enter(s)
 	s.mu.Unlock()
 	a.path.Health.Answered(time.Now())
-	if why != nil && a.path != s.lead.path {
-		s.group.failed(s.lead.path, why)
+	if leadErr != nil && a.path != s.lead.path {
+		s.group.failed(s.lead.path, leadErr)
+	}
+	for _, p := range silent {
+		if p != a.path {
+			s.group.failed(p, ErrSilent)
+		}
 	}
 	s.group.log.Debug("flow failed over", "upstream", a.path.name, "from", s.lead.path.name)
 	_ = transport.Abort(s.lead.conn)
 	return true
+}
+
+// silentFor returns the paths that have had so much time for an answer; 0 is for ever. The caller holds mu.
+func (s *stream) silentFor(limit time.Duration) (paths []*path[transport.StreamDialer]) {
+	for _, a := range s.attempts {
+		since := a.began
+		if a == s.lead {
+			since = s.sentAt
+		}
+		if limit > 0 && time.Since(since) >= limit {
+			paths = append(paths, a.path)
+		}
+	}
+	return paths
 }
 
 // settle ends the race. The caller holds mu.

@@ -67,6 +67,7 @@ type attempt struct {
 	conn    transport.StreamConn
 	inPlace transport.HeadroomWriter // conn, where it takes payloads in place; else nil
 	room    transport.Headroom
+	began   time.Time
 
 	mu    sync.Mutex // held while something of the flight is sent, and never taken under the stream's
 	sent  int        // bytes of it
@@ -87,7 +88,7 @@ var (
 )
 
 func newAttempt(p *path[transport.StreamDialer], conn transport.StreamConn) *attempt {
-	a := &attempt{path: p, conn: conn}
+	a := &attempt{path: p, conn: conn, began: time.Now()}
 	if h, ok := conn.(transport.HeadroomWriter); ok {
 		a.inPlace, a.room = h, h.Headroom()
 	}

@@ -198,6 +198,47 @@ func TestSlowTargetKeepsItsUpstream(t *testing.T) {
 	})
 }
 
+// A plain request may be what a target takes its time for: other upstreams get it at growing distances.
+func TestSlowRequestsAreRepeatedRarely(t *testing.T) {
+	inBubble(t, 4, testOptions(), func(t *testing.T, s *setup) {
+		conn := s.dial(t)
+		send(t, conn, "GET / HTTP/1.1\r\n\r\n")
+		dialed := func() (n int) {
+			synctest.Wait()
+			for _, f := range s.ups[1:] {
+				n += f.dialed()
+			}
+			return n
+		}
+		for _, step := range []struct {
+			after time.Duration
+			want  int
+		}{{999 * ms, 0}, {ms, 1}, {3999 * ms, 1}, {ms, 2}, {time.Hour, 2}} {
+			time.Sleep(step.after)
+			if got := dialed(); got != step.want {
+				t.Fatalf("%v later: %d other upstreams, want %d", step.after, got, step.want)
+			}
+		}
+	})
+}
+
+// Two of three upstreams are black holes at once, and the request is answered all the same.
+func TestTwoSilentUpstreams(t *testing.T) {
+	for first, after := range map[string]time.Duration{
+		hello: 2 * time.Second, "GET / HTTP/1.1\r\n\r\n": 5 * time.Second,
+	} {
+		inBubble(t, 3, testOptions(), func(t *testing.T, s *setup) {
+			s.ups[2].serve = s.ups[2].answering(0)
+			conn := s.dial(t)
+			send(t, conn, first)
+			wantAnswer(t, conn, "c", after)
+			if !s.ups[0].cooling() || !s.ups[1].cooling() || s.ups[2].cooling() {
+				t.Error("those that were silent should be cooling, and no other")
+			}
+		})
+	}
+}
+
 func TestHedge(t *testing.T) {
 	o := testOptions()
 	o.Failover.Hedge = 50 * ms
