@@ -16,6 +16,9 @@ import (
 // favourite is the address of the SOCKS5 port if it is free.
 const favourite = "127.0.0.1:1080"
 
+// lastMoment is what flows that end anyway have for that at the end of a demo.
+const lastMoment = time.Second
+
 // client is the program itself, in this process.
 type client struct {
 	addr   string
@@ -42,7 +45,12 @@ func startClient(ctx context.Context, entries ...string) (*client, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &client{addr: addr, cancel: cancel, done: make(chan error, 1)}
-	go func() { c.done <- a.Run(ctx, ctx) }() // nothing is worth waiting for at the end of a demo
+	go func() {
+		cut, end := context.WithCancel(context.WithoutCancel(ctx))
+		defer end()
+		context.AfterFunc(ctx, func() { time.AfterFunc(lastMoment, end) })
+		c.done <- a.Run(ctx, cut)
+	}()
 	if err := c.waitUntilUp(ctx); err != nil {
 		c.cancel()
 		return nil, err
