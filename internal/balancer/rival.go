@@ -330,7 +330,8 @@ func (s *stream) silentFor(limit time.Duration) (paths []*path[transport.StreamD
 func (s *stream) settle(a *attempt) {
 	s.winner.Store(a)
 	s.stopRivals()
-	s.attempts, s.flight, s.tried = nil, nil, nil
+	s.attempts, s.tried = nil, nil
+	s.dropFlight()
 }
 
 // stopRivals ends those that run, and lets no more begin by themselves. The caller holds mu.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type stream struct {
 	mu       sync.Mutex
 	flight   []byte     // what the client has sent so far
 	ended    bool       // and has ended with that
+	sending  int        // writes and ends of the client that are being given to the attempts
 	attempts []*attempt // connections to give it to
 	leadErr  error      // why the first one failed
 	racing   int        // rivals that still may answer
@@ -239,19 +241,32 @@ func (s *stream) keep(p []byte) (bool, error) {
 		s.alone = true
 		s.stopRivals()
 	}
-	attempts := s.attempts
-	s.mu.Unlock()
-	return true, s.pumpAll(attempts)
+	return true, s.pumpAll()
 }
 
-// pumpAll returns an error only when the client's own deadline ended a write.
-func (s *stream) pumpAll(attempts []*attempt) error {
-	for _, a := range attempts {
-		if err := s.pump(a); a == s.lead && errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+// pumpAll gives what was just added to all attempts. It returns an error only when the client's own deadline
+// ended a write. The caller holds mu, and does not any more afterwards.
+func (s *stream) pumpAll() (err error) {
+	attempts := s.attempts
+	s.sending++ // one of them may settle the flow meanwhile, and get it all the same
+	s.mu.Unlock()
+	for _, a := range slices.Backward(attempts) { // the silent ones last: they may take nothing
+		if failed := s.pump(a); a == s.lead && errors.Is(failed, os.ErrDeadlineExceeded) {
+			err = failed
 		}
 	}
-	return nil
+	s.mu.Lock()
+	s.sending--
+	s.dropFlight()
+	s.mu.Unlock()
+	return err
+}
+
+// dropFlight forgets the flight once nobody needs it any more. The caller holds mu.
+func (s *stream) dropFlight() {
+	if s.winner.Load() != nil && s.sending == 0 {
+		s.flight = nil
+	}
 }
 
 // startClock starts the time that the first path has for its answer. The caller holds mu.
@@ -318,9 +333,7 @@ func (s *stream) CloseWrite() error {
 	}
 	s.ended = true
 	s.startClock()
-	attempts := s.attempts
-	s.mu.Unlock()
-	return s.pumpAll(attempts)
+	return s.pumpAll()
 }
 
 // CloseRead implements transport.StreamConn.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -279,6 +281,63 @@ func TestRivalGetsWhatComesLater(t *testing.T) {
 		}
 		synctest.Wait()
 	})
+}
+
+// What a client writes at the very moment of the first answer is not lost, whoever gives it.
+func TestWriteDuringTheFirstAnswer(t *testing.T) {
+	for name, lead := range map[string]bool{"of the first upstream": true, "of a rival": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+				up := s.ups[1]
+				if lead {
+					up = s.ups[0]
+				}
+				now := make(chan struct{})
+				up.serve = func(conn *transporttest.PipeConn) {
+					<-now
+					up.answering(0)(conn)
+				}
+				conn := s.dial(t)
+				send(t, conn, hello)
+				if !lead {
+					time.Sleep(1250 * ms) // the rival has joined
+				}
+				synctest.Wait()
+				st := conn.(*stream)
+				st.mu.Lock()
+				a := st.attempts[len(st.attempts)-1]
+				st.mu.Unlock()
+				a.mu.Lock() // the write gets no further than to be kept
+				var writing sync.WaitGroup
+				writing.Go(func() {
+					send(t, conn, "\x14\x03\x03\x00\x01\x01")
+					if err := conn.CloseWrite(); err != nil {
+						t.Error(err)
+					}
+				})
+				for kept := 0; kept == len(hello) || kept == 0; runtime.Gosched() {
+					st.mu.Lock()
+					kept = len(st.flight)
+					st.mu.Unlock()
+				}
+				close(now)
+				if _, err := io.ReadFull(conn, make([]byte, len(answer))); err != nil {
+					t.Fatal(err)
+				}
+				a.mu.Unlock()
+				writing.Wait()
+				if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+					t.Errorf("Read() = %v, want EOF", err)
+				}
+				if got := strings.Join(up.received(), ""); got != hello+"\x14\x03\x03\x00\x01\x01" {
+					t.Errorf("received %q", got)
+				}
+				if st.flight != nil {
+					t.Error("the flight is kept for ever")
+				}
+			})
+		})
+	}
 }
 
 // A rival that has got something safe gets no more when something unsafe follows.
