@@ -114,7 +114,8 @@ func (k *packets) move(from *packetSocket) *packetSocket {
 	if to == nil {
 		return from
 	}
-	ctx, cancel := context.WithTimeout(k.ctx, packetSilence)
+	limit := max(packetSilence, slowRTTs*to.Health.Status(time.Now()).RTT)
+	ctx, cancel := context.WithTimeout(k.ctx, limit)
 	defer cancel()
 	to.dial(1)
 	defer to.dial(-1)
