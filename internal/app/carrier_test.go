@@ -152,3 +152,30 @@ func TestForgottenConnection(t *testing.T) {
 		})
 	}
 }
+
+// TestTrickyServers moves bytes both ways while the server has small windows, pings all the time and sends
+// every connection away soon: nothing is lost, and no flow breaks.
+func TestTrickyServers(t *testing.T) {
+	for _, flag := range []string{"h2=only", "h3=only"} {
+		for name, mux := range map[string]outlinetest.Mux{
+			"small windows":       {Window: 64 << 10, ConnWindow: 64 << 10},
+			"pings":               {PingEvery: 10 * time.Millisecond},
+			"goes away":           {GoAwayEvery: 200 * time.Millisecond},
+			"window that shrinks": {ShrinkAfter: 1 << 20, ShrinkTo: 1000},
+		} {
+			t.Run(flag+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				s, c := startCarriers(t, flag)
+				if err := s.SetFault(outlinetest.Fault{Mux: mux}); err != nil {
+					t.Fatal(err)
+				}
+				target, err := outlinetest.StartHTTP("")
+				web := startTarget(t, target, err)
+				for until := time.Now().Add(time.Second); time.Now().Before(until); {
+					download(t, c, web.Addr())
+					upload(t, c, web.Addr())
+				}
+			})
+		}
+	}
+}
