@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,4 +189,41 @@ func ping(t *testing.T, conn net.Conn, addrs []socksaddr.Addr) {
 		}
 	}
 	t.Fatal("no datagram came back")
+}
+
+// TestEveryByteArrives has many flows write in small pieces while the first bytes of their answers come: what
+// is written at that moment must not get lost, doubled or out of order.
+func TestEveryByteArrives(t *testing.T) {
+	const (
+		flows = 100
+		bytes = 40_000
+	)
+	target, err := outlinetest.StartEcho("")
+	echo := startTarget(t, target, err)
+	for _, flag := range []string{"connect=1", "h2=only", "h3=only"} {
+		t.Run(flag, func(t *testing.T) {
+			p := startPair(t, flag, standby)
+			var running sync.WaitGroup
+			for i := range flows {
+				conn := connect(t, p.client, echo.Addr())
+				running.Go(func() {
+					source := outlinetest.Pattern(bytes)
+					for piece := make([]byte, 1+i*7); ; {
+						n, err := source.Read(piece)
+						if _, writeErr := conn.Write(piece[:n]); writeErr != nil {
+							t.Errorf("flow %d: %v", i, writeErr)
+						}
+						if err != nil {
+							break
+						}
+					}
+					if err := conn.CloseWrite(); err != nil {
+						t.Errorf("flow %d: %v", i, err)
+					}
+				})
+				running.Go(func() { wantPattern(t, conn, bytes) })
+			}
+			running.Wait()
+		})
+	}
 }
