@@ -140,16 +140,23 @@ func (c choice) to(path int, now time.Time) choice {
 }
 
 // share says how many of n ready connections each path keeps: one on each of the best usable paths, and what
-// is left over on the best of all. Paths that are not usable keep none.
+// is left over on the best of all. Where none is usable, flows go over the best that cools, and it keeps all.
+// Paths that are down keep none.
 func share(n int, views []view) []int {
 	keep := make([]int, len(views))
 	var best []int // the usable ones
 	for i, v := range views {
-		if v.rank.usable() {
+		if v.rank < down {
 			best = append(best, i)
 		}
 	}
 	slices.SortStableFunc(best, func(a, b int) int { return views[a].compare(views[b]) })
+	for i, place := range best {
+		if i > 0 && !views[place].rank.usable() {
+			best = best[:i]
+			break
+		}
+	}
 	for i := range n {
 		if len(best) == 0 {
 			break

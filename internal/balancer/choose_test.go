@@ -200,9 +200,12 @@ func TestShare(t *testing.T) {
 		"the rest on the best":    {5, scores(30*ms, 10*ms), []int{1, 4}},
 		"not where it is down":    {2, []view{{down, ms}, {eligible, 9 * ms}}, []int{0, 2}},
 		"not where it cools":      {2, []view{{cooling, ms}, {eligible, 9 * ms}}, []int{0, 2}},
-		"where it works again":    {2, []view{{cooling, ms}, {recovered, 9 * ms}}, []int{0, 2}},
-		"rather where it works":   {1, []view{{recovered, ms}, {eligible, 9 * ms}}, []int{0, 1}},
-		"nowhere":                 {2, []view{{down, ms}, {down, ms}}, []int{0, 0}},
+		"where it cools, if need be": {
+			2, []view{{down, ms}, {cooling, 9 * ms}, {cooling, ms}}, []int{0, 0, 2},
+		},
+		"where it works again":  {2, []view{{cooling, ms}, {recovered, 9 * ms}}, []int{0, 2}},
+		"rather where it works": {1, []view{{recovered, ms}, {eligible, 9 * ms}}, []int{0, 1}},
+		"nowhere":               {2, []view{{down, ms}, {down, ms}}, []int{0, 0}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
