@@ -57,6 +57,7 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 			TCPTargets: []string{"example.org:80"}, UDPTargets: []string{"[2606:4700:4700::1111]:53"},
 			DNSName: "example.org", DNSType: "AAAA",
 		},
+		Status:   Default().Status,
 		Failover: Default().Failover,
 		Relay:    Default().Relay,
 		Pool:     Default().Pool,
@@ -112,8 +113,9 @@ func TestDefaults(t *testing.T) {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
-		Pool:  Pool{Streams: 32, Connections: 4},
-		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
+		Status: Status{Listen: "127.0.0.1:9101"},
+		Pool:   Pool{Streams: 32, Connections: 4},
+		Relay:  Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 		Upstreams: []Upstream{
 			{
 				Name:      "example.com",

@@ -22,6 +22,7 @@ type Config struct {
 	StateFile     string // of scores and carrier memory; joined with the folder of the config file; "" = off
 	Health        Health
 	Probe         Probe
+	Status        Status
 	Relay         Relay
 	Pool          Pool
 	DNS           DNS
@@ -154,6 +155,14 @@ type Probe struct {
 	DNSType    string // upper case
 }
 
+// Status is where the program shows how it is and may be told what to do.
+type Status struct {
+	Enable bool     // also when the file has an address and leaves out status.enable
+	Listen string   // "host:port", or "unix:" with a path that is ready to open
+	Token  Secret   // of calls that change something; empty = there are none
+	Hosts  []string // names besides localhost that requests may have for this machine
+}
+
 // Relay limits flows. 0 means never.
 type Relay struct {
 	AnswerTimeout    time.Duration // silence after which a flow is reset that never got an answer
@@ -206,6 +215,9 @@ type TLS struct {
 // defaultListen is the SOCKS5 listener of a file that does not mention one.
 const defaultListen = "127.0.0.1:1080"
 
+// defaultStatus is where the status is once it is enabled.
+const defaultStatus = "127.0.0.1:9101"
+
 // Default is the configuration of a file without keys. It has no upstreams, so it is not valid yet.
 func Default() Config {
 	return Config{
@@ -239,8 +251,9 @@ func Default() Config {
 			TCPTargets: []string{"example.com:80"}, UDPTargets: []string{"1.1.1.1:53"},
 			DNSName: "example.com", DNSType: "A",
 		},
-		Pool:  Pool{Streams: 32, Connections: 4},
-		Relay: Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
+		Status: Status{Listen: defaultStatus},
+		Pool:   Pool{Streams: 32, Connections: 4},
+		Relay:  Relay{AnswerTimeout: time.Minute, HalfCloseTimeout: 10 * time.Minute},
 	}
 }
 

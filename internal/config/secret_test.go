@@ -17,6 +17,7 @@ const hidden = "hidden-5f3a"
 const secretFile = `
 listen:
   socks5_users: [{username: alice, password: hidden-5f3a}]
+status: {token: hidden-5f3a-hidden-5f3a}
 upstreams:
   - tcp_wss: "wss://example.com:8443/hidden-5f3a/tcp?h2=1&key=hidden-5f3a"
     udp_wss: "wss://hidden-5f3a:hidden-5f3a@example.com/hidden-5f3a"

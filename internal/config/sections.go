@@ -40,6 +40,7 @@ func (d *decoder) root(c *Config) section {
 		{"disable_probes", boolean(&c.DisableProbes)},
 		{"healthcheck", healthKeys(&c.Health)},
 		{"probe", probeKeys(&c.Probe)},
+		{"status", d.statusKeys(&c.Status)},
 		{"tun", tunKeys(&c.TUN)},
 		{"websocket", section{
 			{"debug", boolean(&c.WebSocket.Debug)},

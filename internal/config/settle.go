@@ -27,6 +27,9 @@ func (d *decoder) settle(c *Config) {
 	if !d.has("tun.enable") && d.has("tun.device") && c.TUN.Device != "" {
 		c.TUN.Enable = true // older files have no tun.enable
 	}
+	if !d.has("status.enable") && d.has("status.listen") && c.Status.Listen != "" {
+		c.Status.Enable = true
+	}
 	if c.TUN.Enable && !d.has("listen.socks5") {
 		c.Listen.SOCKS5 = nil
 		c.Notes = append(c.Notes, "SOCKS5 is off: tun is on and listen.socks5 is not set")

@@ -19,6 +19,7 @@ func (d *decoder) validate(c *Config, top *yaml.Node) {
 	d.validateFailover(&c.Failover)
 	d.validateHealth(&c.Health)
 	d.validateProbe(&c.Probe)
+	d.validateStatus(&c.Status)
 	if c.TUN.Enable && c.TUN.Device == "" {
 		d.missing(d.child("tun.device", d.places["tun.enable"].node), "is empty, and tun.enable is true")
 	}
