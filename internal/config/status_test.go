@@ -24,7 +24,7 @@ func TestStatusIsEnabled(t *testing.T) {
 		{"a token alone", "status: {token: " + goodToken + "}", false, "127.0.0.1:9101"},
 		{"open with a token", "status: {listen: ':9000', token: " + goodToken + "}", true, ":9000"},
 		{"unix", "status: {listen: 'unix:/run/o.sock'}", true, "unix:/run/o.sock"},
-		{"unix, relative", "status: {listen: 'unix:o.sock'}", true, "unix:" + filepath.Join("folder", "o.sock")},
+		{"unix, relative", "status: {listen: 'unix:o'}", true, "unix:" + filepath.Join("folder", "o")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -45,18 +45,26 @@ func TestStatusMistakes(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"open", "listen: ':9101'", open},
 		{"open on purpose", "listen: '192.0.2.1:9101', token: ''", open},
-		{"token is a mistake itself", "listen: ':9101', token: short", "status.token: is too short to be safe; " +
-			"openssl rand -hex 16 makes a good one"},
+		{
+			"token is a mistake itself", "listen: ':9101', token: short",
+			"status.token: is too short to be safe; openssl rand -hex 16 makes a good one",
+		},
 		{"token with a space", "token: '0123456789 abcdef'", "status.token: must be ASCII without spaces"},
 		{"token not ASCII", "token: '0123456789äbcdef'", "status.token: must be ASCII without spaces"},
 		{"no address", "enable: true, listen: ''", "status.listen: is empty, and status.enable is true"},
-		{"no port", "listen: localhost", "status.listen: want an address like 127.0.0.1:1080; is the port missing?"},
+		{
+			"no port", "listen: localhost",
+			"status.listen: want an address like 127.0.0.1:1080; is the port missing?",
+		},
 		{"no path", "listen: 'unix:'", "status.listen: the path of the unix socket is missing"},
 		{
 			"long path", "listen: 'unix:/" + strings.Repeat("x", 103) + "'",
 			"status.listen: the path of the unix socket must be 103 bytes or less",
 		},
-		{"host with a port", "hosts: 'a.example:80'", "status.hosts: must be a name or an IP address, without a port"},
+		{
+			"host with a port", "hosts: 'a.example:80'",
+			"status.hosts: must be a name or an IP address, without a port",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
