@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
@@ -32,6 +31,7 @@ func main() {
 // options are the flags.
 type options struct {
 	config   string
+	metrics  string
 	noProbes bool
 	version  bool
 }
@@ -63,6 +63,9 @@ func (o options) load() (*config.Config, error) {
 	}
 	c.DisableProbes = c.DisableProbes || o.noProbes
 	c.WebSocket.Debug = c.WebSocket.Debug || os.Getenv("OUTLINE_WS_DEBUG") == "1"
+	if o.metrics != "" {
+		c.Metrics.Listen = o.metrics
+	}
 	return c, nil
 }
 
@@ -90,11 +93,10 @@ func serve(o options, c *config.Config, stderr io.Writer) int {
 
 // reload has the program go on with what the file says now. A file with mistakes changes nothing.
 func reload(o options, a *app.App, log *slog.Logger) {
-	c, err := o.load()
-	if err == nil {
+	err := a.ReloadFrom(func() (*config.Config, error) {
 		warnOfReaders(o.config, log)
-		err = a.Reload(c)
-	}
+		return o.load()
+	})
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			log.Error("not reloaded: the configuration in force stays", "err", line)
@@ -117,6 +119,11 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.config, "c", "config.yaml", "configuration `file`")
+	setMetrics := func(s string) (err error) {
+		o.metrics, err = config.ParseMetricsListener(s)
+		return err
+	}
+	fs.Func("metrics", "`address` at which Prometheus finds /metrics, like 127.0.0.1:9100", setMetrics)
 	fs.BoolVar(&o.noProbes, "no-probes", false, "no health probes and no standby connections")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := fs.Parse(args); err != nil {
@@ -130,17 +137,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// version names the module's version, or the commit it was built from, and the platform.
+// version names the program, what built it and the platform.
 func version() string {
-	v, revision := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		v = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value
-			}
-		}
-	}
 	platform := runtime.GOOS + "/" + runtime.GOARCH
-	return fmt.Sprintf("outline-cli-ws %s%s %s %s", v, revision, runtime.Version(), platform)
+	return fmt.Sprintf("outline-cli-ws %s %s %s", app.Version(), runtime.Version(), platform)
 }

@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/status"
 )
 
 // drainTime is how long flows may go on once the program was told to stop.
@@ -26,13 +32,19 @@ type App struct {
 	balancer *balancer.Balancer
 	probing  probing
 	state    state
+	metrics  *metrics.Metrics
+	tallies  tallies
+	inbound  *inboundTally
+	started  time.Time
+	facts    atomic.Pointer[facts]
 	closing  sync.WaitGroup // units that are not used any more
 
 	reloading sync.Mutex // one configuration after the other; guards the following
+	reloads   report.Reload
 	config    *config.Config
 	fleet     *fleet
-	serving   context.Context  //nolint:containedctx // of Run; nil before
-	doors     map[string]*door // by address as in the configuration
+	serving   context.Context //nolint:containedctx // of Run; nil before
+	doors     map[place]*door
 	stopped   bool
 }
 
@@ -43,12 +55,18 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	}
 	a := &App{
 		log:      log,
-		server:   &socks5.Server{Logger: log, Observer: dropLog{log}},
 		balancer: balancer.New(nil, balancer.Options{Logger: log}),
 		state:    state{path: c.StateFile, log: log},
-		doors:    make(map[string]*door),
+		inbound:  newInboundTally(log),
+		started:  time.Now(),
+		doors:    make(map[place]*door),
 	}
-	none := &fleet{parts: parts{budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), log: log}}
+	a.server = &socks5.Server{Logger: log, Observer: a.inbound}
+	a.metrics = metrics.New(Version(), a.Report)
+	none := &fleet{parts: parts{
+		budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), log: log,
+		tallies: &a.tallies, metrics: a.metrics, lost: a.probing.lost,
+	}}
 	p, err := a.plan(c, none)
 	if err != nil {
 		return nil, err
@@ -65,7 +83,7 @@ var errNothingToDo = errors.New("nothing to do: SOCKS5 is off and the full tunne
 func (a *App) Run(stop, cut context.Context) error {
 	a.announce(a.config)
 	a.reloading.Lock()
-	fresh, err := listenAll(stop, a.config.Listen.SOCKS5, nil)
+	fresh, err := listenAll(stop, places(a.config), nil)
 	if err != nil {
 		a.reloading.Unlock()
 		return err
@@ -84,30 +102,38 @@ func (a *App) Run(stop, cut context.Context) error {
 	return nil
 }
 
-// open serves listeners, in the order of their addresses. The caller holds reloading.
-func (a *App) open(fresh map[string]net.Listener) {
-	addrs := make([]string, 0, len(fresh))
-	for addr := range fresh {
-		addrs = append(addrs, addr)
-	}
-	slices.Sort(addrs)
-	for _, addr := range addrs {
-		l := fresh[addr]
+// open serves listeners, in the order of their places. The caller holds reloading.
+func (a *App) open(fresh map[place]net.Listener) {
+	for _, p := range slices.SortedFunc(maps.Keys(fresh), comparePlaces) {
+		l := fresh[p]
 		ctx, cancel := context.WithCancel(a.serving)
-		d := &door{close: cancel, done: make(chan struct{})}
-		a.doors[addr] = d
-		a.log.InfoContext(ctx, "listening", "inbound", "socks5", "addr", l.Addr().String())
+		d := &door{addr: l.Addr().String(), close: cancel, done: make(chan struct{})}
+		a.doors[p] = d
+		a.log.InfoContext(ctx, "listening", "inbound", p.kind, "addr", d.addr)
 		go func() { // shut waits for it
 			defer close(d.done)
-			_ = a.server.Serve(ctx, l) // it ends with ctx alone
+			a.serve(ctx, p.kind, l)
 		}()
+	}
+	a.publish()
+}
+
+// serve serves a listener until ctx ends.
+func (a *App) serve(ctx context.Context, kind string, l net.Listener) {
+	switch kind {
+	case kindSOCKS5:
+		_ = a.server.Serve(ctx, l) // it ends with ctx alone
+	case kindMetrics:
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", a.metrics.Handler())
+		_ = status.Serve(ctx, l, mux)
 	}
 }
 
-// shut stops accepting at an address; its flows go on. The caller holds reloading.
-func (a *App) shut(addr string) {
-	d := a.doors[addr]
-	delete(a.doors, addr)
+// shut stops accepting at a place; its flows go on. The caller holds reloading.
+func (a *App) shut(p place) {
+	d := a.doors[p]
+	delete(a.doors, p)
 	d.close()
 	<-d.done
 }
@@ -118,8 +144,8 @@ func (a *App) drain(cut context.Context) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	a.stopped = true
-	for addr := range a.doors {
-		a.shut(addr)
+	for p := range a.doors {
+		a.shut(p)
 	}
 	ctx, cancel := context.WithTimeout(cut, drainTime)
 	defer cancel()

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"log/slog"
-
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
@@ -87,14 +85,4 @@ func schedule(h config.Health) health.Schedule {
 		Interval: h.Interval, MinInterval: h.MinInterval, MaxInterval: h.MaxInterval, Jitter: h.Jitter,
 		Backoff: h.BackoffFactor, RTTScale: h.RTTScale,
 	}
-}
-
-// dropLog says which datagrams of clients were not relayed.
-type dropLog struct{ log *slog.Logger }
-
-func (dropLog) FlowOpened(string) {}
-func (dropLog) FlowClosed(string) {}
-
-func (d dropLog) PacketDropped(reason string) {
-	d.log.Debug("datagram of a client dropped", "inbound", "socks5", "reason", reason)
 }

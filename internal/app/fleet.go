@@ -15,6 +15,7 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/upstream"
 )
@@ -31,6 +32,9 @@ type parts struct {
 	budget  *h2.Budget
 	buffers *sync.Once
 	sockets *dialer.Dialer // of the common settings in force
+	tallies *tallies
+	metrics *metrics.Metrics
+	lost    func(upstream string) // see probing
 	log     *slog.Logger
 }
 
@@ -76,8 +80,11 @@ func (c common) equal(d common) bool {
 type unit struct {
 	entry  config.Upstream
 	up     *upstream.Upstream
+	tally  *tally
 	memory *carrier.Memory
-	close  []io.Closer // in this order, once nobody uses it any more
+	// How the server is reached for each protocol; nil: not at all.
+	streamBy, packetBy *carrier.Endpoint
+	close              []io.Closer // in this order, once nobody uses it any more
 
 	stream *balancer.Path[transport.StreamDialer]   // nil: no TCP
 	packet *balancer.Path[transport.PacketListener] // nil: no UDP
@@ -120,15 +127,13 @@ func find(units []*unit, entry config.Upstream) *unit {
 
 func (f *fleet) build(c *config.Config, entry config.Upstream, gone func(*unit)) (*unit, error) {
 	factory := &upstreamFactory{
-		config: c, common: f.common, sockets: f.parts.sockets, budget: f.parts.budget,
-		buffers: f.parts.buffers, log: f.parts.log,
+		config: c, common: f.common, parts: f.parts, log: f.parts.log.With("upstream", entry.Name),
 	}
-	up, memory, err := factory.build(entry)
+	u, err := factory.build(entry)
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{entry: entry, up: up, memory: memory}
-	u.close = append([]io.Closer{up}, factory.closers...)
+	up := u.up
 	pathGone := func() {
 		if u.leave() {
 			gone(u)
@@ -139,6 +144,7 @@ func (f *fleet) build(c *config.Config, entry config.Upstream, gone func(*unit))
 		u.stream = &balancer.Path[transport.StreamDialer]{
 			Dialer: up, Fresh: up.ProbeStreams(), Health: health.NewRecord(f.common.policy),
 			Keep: up.KeepStreams, Gone: pathGone,
+			Failed: u.tally.tcp.failed, Counters: &u.tally.tcp.Counters,
 		}
 	}
 	if up.CarriesPackets() {
@@ -146,9 +152,19 @@ func (f *fleet) build(c *config.Config, entry config.Upstream, gone func(*unit))
 		u.packet = &balancer.Path[transport.PacketListener]{
 			Dialer: up, Fresh: up.ProbePackets(), Health: health.NewRecord(f.common.policy),
 			Keep: up.KeepPackets, Gone: pathGone,
+			Failed: u.tally.udp.failed, Counters: &u.tally.udp.Counters,
 		}
 	}
 	return u, nil
+}
+
+// named returns the unit of that name, or nil.
+func (f *fleet) named(name string) *unit {
+	i := slices.IndexFunc(f.units, func(u *unit) bool { return u.entry.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.units[i]
 }
 
 // leave counts a path that is not used any more, and reports whether it was the last one.

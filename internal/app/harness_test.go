@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,13 +195,28 @@ func startClient(t *testing.T, listen, rest string) *client {
 		if err := c.stop(); err != nil {
 			t.Errorf("Run() = %v", err)
 		}
-		if log := book.all(); strings.Contains(log, testSecret) || strings.Contains(log, testPath) {
-			t.Errorf("the log shows a secret:\n%s", log)
+		said, err := json.Marshal(a.Report())
+		if err != nil {
+			t.Error(err)
+		}
+		for name, text := range map[string]string{
+			"log": book.all(), "report": string(said), "metrics": scrape(a),
+		} {
+			if strings.Contains(text, testSecret) || strings.Contains(text, testPath) {
+				t.Errorf("the %s shows a secret:\n%s", name, text)
+			}
 		}
 	})
 	_, after, _ := strings.Cut(book.wait(t, "listening").attrs, "addr=")
 	c.addr = strings.TrimSpace(after)
 	return c
+}
+
+// scrape returns the metrics.
+func scrape(a *App) string {
+	w := httptest.NewRecorder()
+	a.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	return w.Body.String()
 }
 
 // request sends a SOCKS5 request and returns the reply code with the address that came behind it.

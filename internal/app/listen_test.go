@@ -2,6 +2,7 @@ package app
 
 import (
 	"net"
+	"strings"
 	"testing"
 )
 
@@ -21,7 +22,11 @@ func TestListenNetwork(t *testing.T) {
 		{"name", "localhost:1080", nil, "tcp"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := listenNetwork(tt.addr, append(tt.others, tt.addr)); got != tt.want {
+			var all []place
+			for _, addr := range append(tt.others, tt.addr) {
+				all = append(all, place{kindSOCKS5, addr})
+			}
+			if got := listenNetwork(place{kindSOCKS5, tt.addr}, all); got != tt.want {
 				t.Errorf("listenNetwork(%s) = %s, want %s", tt.addr, got, tt.want)
 			}
 		})
@@ -35,8 +40,10 @@ func TestListenAllOrNone(t *testing.T) {
 	}
 	defer taken.Close()
 	free := closedPort(t)
-	if _, err := listenAll(t.Context(), []string{free, taken.Addr().String()}, nil); err == nil {
-		t.Fatal("listenAll = nil, want an error for the address that is taken")
+	both := []place{{kindSOCKS5, free}, {kindMetrics, taken.Addr().String()}}
+	_, err = listenAll(t.Context(), both, nil)
+	if err == nil || !strings.Contains(err.Error(), "metrics.listen") {
+		t.Fatalf("listenAll = %v, want an error for the address that is taken", err)
 	}
 	again, err := net.Listen("tcp4", free)
 	if err != nil {

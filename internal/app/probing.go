@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
 )
 
 // newProber probes the paths of a fleet as the configuration wants.
@@ -17,6 +19,7 @@ func newProber(c *config.Config, f *fleet, log *slog.Logger) (*health.Prober, er
 	if c.DisableProbes {
 		return p, nil
 	}
+	p.OnResult = func(i int, r health.Result) { countProbe(f.parts.metrics, &p.Paths[i], r) }
 	limits := health.Timeouts{Dial: c.Health.Timeout, Exchange: c.Probe.Timeout}
 	for _, u := range f.units {
 		if u.stream != nil && c.Probe.EnableTCP {
@@ -38,6 +41,22 @@ func newProber(c *config.Config, f *fleet, log *slog.Logger) (*health.Prober, er
 		})
 	}
 	return p, nil
+}
+
+// countProbe counts the stages that a probe went through. A stage that failed took all of the probe's time.
+func countProbe(m *metrics.Metrics, path *health.Path, r health.Result) {
+	probed := m.Probed(path.Name, path.Proto)
+	failed, ok := errors.AsType[*health.StageError](r.Err)
+	switch {
+	case r.Err == nil:
+		probed.Passed(metrics.Transport, r.Took-r.RTT)
+		probed.Passed(metrics.Quality, r.RTT)
+	case ok && failed.Stage == health.Quality:
+		probed.Opened()
+		probed.Failed(metrics.Quality, r.Took)
+	default:
+		probed.Failed(metrics.Transport, r.Took)
+	}
 }
 
 // probing runs one prober after the other.
@@ -100,7 +119,15 @@ func (p *probing) start() {
 // trouble has both paths of an upstream probed when a flow met trouble on one: they share a server.
 func (p *probing) trouble(record *health.Record) {
 	current := p.current.Load()
-	for _, i := range current.paths[current.upstreamOf[record]] {
-		current.Soon(i)
+	current.soon(current.upstreamOf[record])
+}
+
+// lost is trouble when a connection to an upstream died that carried nothing.
+func (p *probing) lost(upstream string) { p.current.Load().soon(upstream) }
+
+// soon has the paths of an upstream probed, as far as probes are on.
+func (p *prober) soon(upstream string) {
+	for _, i := range p.paths[upstream] {
+		p.Soon(i)
 	}
 }

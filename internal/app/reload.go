@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
@@ -12,6 +13,25 @@ import (
 
 // ErrStopping says that the program is about to end, and takes no other configuration.
 var ErrStopping = errors.New("the program is stopping")
+
+// ReloadFrom reloads what load returns, and has reports tell how that went.
+func (a *App) ReloadFrom(load func() (*config.Config, error)) error {
+	c, err := load()
+	if err == nil {
+		err = a.Reload(c)
+	}
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	a.reloads.At, a.reloads.Err = time.Now(), ""
+	if err != nil {
+		a.reloads.Failed++
+		a.reloads.Err = err.Error()
+	} else {
+		a.reloads.OK++
+	}
+	a.publish()
+	return err
+}
 
 // Reload puts another configuration in the place of the one in force. Upstreams that stayed the same go on
 // with their health, connections and flows, and so do listeners; flows on what was taken out go on to their
@@ -29,7 +49,7 @@ func (a *App) Reload(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := a.listenAt(c.Listen.SOCKS5); err != nil {
+	if err := a.listenAt(places(c)); err != nil {
 		return err
 	}
 	before := a.config
@@ -72,25 +92,29 @@ func (a *App) apply(p plan) {
 	a.server.Update(p.settings)
 	a.state.use(p.fleet)
 	a.config, a.fleet = p.config, p.fleet
+	for _, name := range a.tallies.retain(p.fleet) {
+		a.metrics.Forget(name)
+	}
+	a.publish()
 }
 
 // listenAt opens the listeners that are new and shuts those that are not wanted any more. When it returns an
 // error, those from before are open.
-func (a *App) listenAt(addrs []string) error {
-	var old []string
-	for addr := range a.doors {
-		if !slices.Contains(addrs, addr) {
-			old = append(old, addr)
+func (a *App) listenAt(wanted []place) error {
+	var old []place
+	for p := range a.doors {
+		if !slices.Contains(wanted, p) {
+			old = append(old, p)
 		}
 	}
-	slices.Sort(old)
-	fresh, err := listenAll(a.serving, addrs, a.doors)
+	slices.SortFunc(old, comparePlaces)
+	fresh, err := listenAll(a.serving, wanted, a.doors)
 	if inUse := errors.Is(err, syscall.EADDRINUSE); inUse || err == nil {
-		for _, addr := range old {
-			a.shut(addr)
+		for _, p := range old {
+			a.shut(p)
 		}
 		if inUse { // perhaps by one of ours: 0.0.0.0 does not go beside 127.0.0.1
-			fresh, err = listenAll(a.serving, addrs, a.doors)
+			fresh, err = listenAll(a.serving, wanted, a.doors)
 		}
 	}
 	if err != nil {
@@ -98,8 +122,8 @@ func (a *App) listenAt(addrs []string) error {
 		a.open(again)
 		return errors.Join(err, againErr)
 	}
-	for _, addr := range old {
-		a.log.Info("not listening any more", "inbound", "socks5", "addr", addr)
+	for _, p := range old {
+		a.log.Info("not listening any more", "inbound", p.kind, "addr", p.addr)
 	}
 	a.open(fresh)
 	return nil

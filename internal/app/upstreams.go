@@ -1,18 +1,19 @@
 package app
 
 import (
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 
+	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h1"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h3"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
-	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/upstream"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
 )
@@ -20,14 +21,12 @@ import (
 // windowBudget is what the receive windows of all HTTP/2 streams together may grow by.
 const windowBudget = 128 << 20
 
-// upstreamFactory makes upstreams of the entries of a configuration.
+// upstreamFactory makes the unit of one entry of a configuration.
 type upstreamFactory struct {
-	config  *config.Config
-	common  common
-	sockets *dialer.Dialer
-	budget  *h2.Budget
-	buffers *sync.Once // warns of small socket buffers
-	log     *slog.Logger
+	config *config.Config
+	common common
+	parts  parts
+	log    *slog.Logger
 
 	closers []io.Closer // what carriers keep open between flows
 }
@@ -39,38 +38,48 @@ type server struct {
 	memory  *carrier.Memory // of its carriers
 }
 
-// build makes an upstream, and returns the memory of its carriers too.
-func (f *upstreamFactory) build(entry config.Upstream) (*upstream.Upstream, *carrier.Memory, error) {
-	log := f.log.With("upstream", entry.Name)
+// build makes a unit without paths.
+func (f *upstreamFactory) build(entry config.Upstream) (*unit, error) {
 	key, err := newKey(entry)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	s := newServer(entry)
-	stream, err := f.endpoint(s, entry.TCP, log.With("proto", "tcp"))
-	if err != nil {
-		return nil, nil, err
+	u := &unit{entry: entry, tally: f.parts.tallies.of(entry.Name)}
+	s := newServer(entry, u.tally)
+	u.memory = s.memory
+	if u.streamBy, err = f.endpoint(s, entry.TCP, balancer.TCP); err != nil {
+		return nil, err
 	}
-	packet, err := f.endpoint(s, entry.UDP, log.With("proto", "udp"))
-	if err != nil {
-		return nil, nil, err
+	if u.packetBy, err = f.endpoint(s, entry.UDP, balancer.UDP); err != nil {
+		return nil, err
 	}
-	options := websocket.Options{Logger: log}
+	options := websocket.Options{Logger: f.log, Traffic: &u.tally.websocket}
 	if entry.HalfClose == config.HalfCloseDefer {
 		options.HalfClose = websocket.Defer
 	}
-	up := upstream.New(upstream.Config{
+	u.up = upstream.New(upstream.Config{
 		Name:        entry.Name,
 		Key:         key,
 		Prefix:      entry.Prefix,
-		Stream:      stream,
-		Packet:      packet,
+		Stream:      f.timed(u.streamBy, entry.Name, balancer.TCP),
+		Packet:      f.timed(u.packetBy, entry.Name, balancer.UDP),
 		WebSocket:   options,
 		Standby:     f.common.standby,
 		DialTimeout: f.config.DialTimeout,
-		OnBadPacket: func(err error) { log.Debug("packet dropped", "proto", "udp", "err", err) },
+		OnBadPacket: func(err error) { f.log.Debug("packet dropped", "proto", balancer.UDP, "err", err) },
+		OnLost:      func() { f.parts.lost(entry.Name) },
 	})
-	return up, s.memory, nil
+	u.close = append([]io.Closer{u.up}, f.closers...)
+	return u, nil
+}
+
+// timed has metrics told how long an endpoint takes; nil stays nil.
+func (f *upstreamFactory) timed(e *carrier.Endpoint, name, proto string) transport.StreamEndpoint {
+	if e == nil {
+		return nil
+	}
+	f.parts.metrics.Expect(name, proto)
+	return timed{e, f.parts.metrics.Dials(name, proto)}
 }
 
 func newKey(entry config.Upstream) (*shadowsocks.Key, error) {
@@ -81,7 +90,7 @@ func newKey(entry config.Upstream) (*shadowsocks.Key, error) {
 	return shadowsocks.NewKey(cipher, entry.Secret.Reveal())
 }
 
-func newServer(entry config.Upstream) *server {
+func newServer(entry config.Upstream, t *tally) *server {
 	s := &server{
 		headers: entry.Headers,
 		memory:  new(carrier.Memory),
@@ -89,6 +98,7 @@ func newServer(entry config.Upstream) *server {
 			RootCAs:    entry.TLS.RootCAs,
 			ServerName: entry.TLS.ServerName,
 			Sessions:   carrier.NewSessions(),
+			Verified:   func(cert *x509.Certificate) { t.certificateExpires.Store(cert.NotAfter.Unix()) },
 		},
 	}
 	for _, pin := range entry.TLS.PinSHA256 {
@@ -99,7 +109,7 @@ func newServer(entry config.Upstream) *server {
 
 // endpoint returns where raw leads, or nil for an upstream without that URL. TCP and UDP have endpoints, and
 // so connections, of their own: a bulk download does not hold up a datagram.
-func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) (*carrier.Endpoint, error) {
+func (f *upstreamFactory) endpoint(s *server, raw config.URL, proto string) (*carrier.Endpoint, error) {
 	if raw.IsZero() {
 		return nil, nil //nolint:nilnil // an absent URL is no endpoint and no error
 	}
@@ -107,6 +117,7 @@ func (f *upstreamFactory) endpoint(s *server, raw config.URL, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
+	log := f.log.With("proto", proto)
 	e := &carrier.Endpoint{
 		Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log,
 	}
@@ -124,26 +135,26 @@ func (f *upstreamFactory) dialers(
 		switch mode {
 		case carrier.H1:
 			dialers[mode] = &h1.Dialer{
-				Net: f.sockets, TLS: s.tls.Config("http/1.1"), Header: header, Logger: log,
+				Net: f.parts.sockets, TLS: s.tls.Config("http/1.1"), Header: header, Logger: log,
 			}
 		case carrier.H2:
 			d := h2.NewDialer(target.URL, h2.Config{
-				Net:      f.sockets,
+				Net:      f.parts.sockets,
 				TLS:      s.tls.Config("h2"),
 				Header:   header,
 				Spread:   f.spread(),
-				Options:  h2.Options{Budget: f.budget, Logger: log},
+				Options:  h2.Options{Budget: f.parts.budget, Logger: log},
 				Patience: target.Patience(),
 			})
 			f.closers = append(f.closers, d)
 			dialers[mode] = d
 		case carrier.H3:
 			d := h3.NewDialer(target.URL, h3.Config{
-				Net:      f.sockets,
+				Net:      f.parts.sockets,
 				TLS:      s.tls.Config("h3"),
 				Header:   header,
 				Spread:   f.spread(),
-				Options:  h3.Options{Logger: log, Buffers: f.buffers},
+				Options:  h3.Options{Logger: log, Buffers: f.parts.buffers},
 				Patience: target.Patience(),
 			})
 			f.closers = append(f.closers, d)

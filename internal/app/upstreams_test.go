@@ -17,8 +17,8 @@ func TestStrictTargetsAreImpatient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &upstreamFactory{config: new(config.Config), budget: h2.NewBudget(0)}
-		dialers := f.dialers(newServer(config.Upstream{}), target, slog.New(slog.DiscardHandler))
+		f := &upstreamFactory{config: new(config.Config), parts: parts{budget: h2.NewBudget(0)}}
+		dialers := f.dialers(newServer(config.Upstream{}, new(tally)), target, slog.New(slog.DiscardHandler))
 		for mode, d := range dialers {
 			switch d := d.(type) {
 			case *h2.Dialer:

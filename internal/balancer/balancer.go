@@ -29,6 +29,9 @@ type Path[D any] struct {
 	Fresh  D              // the same without connections that were opened ahead of need
 	Health *health.Record // what is known of it
 	Keep   func(n int)    // told how many connections to have ready; nil: nobody is
+	// Failed is told of the failures that flows met on the path; nil: nobody is.
+	Failed   func(err error)
+	Counters *Counters // nil: nobody reads them
 	// Gone is told once that an Update has taken the path out and its last flow has ended; nil: nobody is.
 	Gone func()
 }
@@ -180,9 +183,4 @@ func (b *Balancer) Close() error {
 	b.streams.close()
 	b.packets.close()
 	return nil
-}
-
-// Decisions returns the last switches of both protocols, oldest first.
-func (b *Balancer) Decisions() []Decision {
-	return append(b.streams.decisions.list(), b.packets.decisions.list()...)
 }

@@ -33,6 +33,9 @@ const (
 	ReasonBetter  Reason = "better"  // the score has been better for some time
 )
 
+// reasons are all of them.
+var reasons = [...]Reason{ReasonFirst, ReasonDown, ReasonCooling, ReasonBetter}
+
 // rank orders what may be used before what may not. The last hope is a path that is known to be down.
 type rank uint8
 

@@ -30,10 +30,11 @@ func (d Decision) attrs() []any {
 // scoreUnit is what a reader of the log can still make something of.
 const scoreUnit = 10 * time.Microsecond
 
-// decisions holds the last ones.
+// decisions holds the last ones, and counts all.
 type decisions struct {
-	mu   sync.Mutex
-	last []Decision
+	mu    sync.Mutex
+	last  []Decision
+	count map[Reason]uint64
 }
 
 func (d *decisions) add(one Decision) {
@@ -43,6 +44,21 @@ func (d *decisions) add(one Decision) {
 		d.last = append(d.last[:0], d.last[1:]...)
 	}
 	d.last = append(d.last, one)
+	if d.count == nil {
+		d.count = make(map[Reason]uint64)
+	}
+	d.count[one.Reason]++
+}
+
+// counts has every reason.
+func (d *decisions) counts() map[Reason]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	counts := make(map[Reason]uint64)
+	for _, reason := range reasons {
+		counts[reason] = d.count[reason]
+	}
+	return counts
 }
 
 func (d *decisions) list() []Decision {

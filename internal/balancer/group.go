@@ -227,5 +227,8 @@ func (g *group[D]) failed(p *path[D], err error) {
 		level = slog.LevelWarn
 	}
 	g.log.Log(context.Background(), level, "upstream failed", "upstream", p.name, "err", err)
+	if p.Failed != nil {
+		p.Failed(err)
+	}
 	g.options().Trouble(p.Health)
 }

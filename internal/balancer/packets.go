@@ -101,10 +101,15 @@ func (k *packets) WriteTo(p []byte, addr net.Addr) (int, error) {
 		h = k.move(h)
 	}
 	n, err := h.WriteTo(p, addr)
-	if err == nil && since == 0 {
+	if err != nil {
+		return n, err
+	}
+	h.path.Counters.sent(n)
+	h.path.Counters.PacketsOut.Add(1)
+	if since == 0 {
 		k.unanswered.CompareAndSwap(0, int64(now))
 	}
-	return n, err
+	return n, nil
 }
 
 // move gives the association another path, if there is one that works and was not tried since the last
@@ -173,6 +178,8 @@ func (k *packets) ReadFrom(p []byte) (int, net.Addr, error) {
 		h := k.home.Load()
 		n, addr, err := h.ReadFrom(p)
 		if err == nil {
+			h.path.Counters.received(n)
+			h.path.Counters.PacketsIn.Add(1)
 			k.answer(h)
 			return n, addr, nil
 		}

@@ -40,6 +40,9 @@ func newPath[D any](m Member, p Path[D]) *path[D] {
 	if n.Health == nil {
 		n.Health = health.NewRecord(health.Policy{})
 	}
+	if n.Counters == nil {
+		n.Counters = new(Counters)
+	}
 	n.weight.Store(m.Weight)
 	if m.Weight <= 0 {
 		n.weight.Store(1)
@@ -71,6 +74,7 @@ func (p *path[D]) enter(f closer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flows[f] = struct{}{}
+	p.Counters.Selected.Add(1)
 }
 
 func (p *path[D]) exit(f closer) {

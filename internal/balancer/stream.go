@@ -136,6 +136,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		w = s.winner.Load()
 	}
 	n, err := w.conn.Read(p)
+	w.path.Counters.received(n)
 	if err != nil {
 		s.broke(w, err)
 	}
@@ -190,6 +191,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		}
 		w = s.winner.Load()
 	}
+	w.path.Counters.sent(len(p))
 	return w.conn.Write(p)
 }
 
@@ -205,11 +207,12 @@ func (s *stream) WriteHeadroom(buf []byte, front, back int) error {
 		}
 		w = s.winner.Load()
 	}
-	if w.inPlace != nil && front >= w.room.Front && back >= w.room.Back {
-		return w.inPlace.WriteHeadroom(buf, front, back)
+	w.path.Counters.sent(len(buf) - front - back)
+	if w.inPlace == nil || front < w.room.Front || back < w.room.Back {
+		_, err := w.conn.Write(buf[front : len(buf)-back]) // not the carrier that we promised the room of
+		return err
 	}
-	_, err := w.conn.Write(buf[front : len(buf)-back]) // not the carrier that we promised the room of
-	return err
+	return w.inPlace.WriteHeadroom(buf, front, back)
 }
 
 // keep adds p to the flight and sends it to all who may answer. It reports false when there is one by now
@@ -289,6 +292,7 @@ func (s *stream) pump(a *attempt) error {
 		before := a.sent
 		switch {
 		case len(rest) > 0:
+			a.path.Counters.sent(len(rest))
 			_, a.err = a.conn.Write(rest)
 			a.sent += len(rest)
 		case ended && !a.ended:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
@@ -31,6 +32,8 @@ type Endpoint struct {
 	attempt func() (context.Context, context.CancelFunc) // bounds one attempt
 	stop    context.CancelFunc                           // ends them all
 
+	inUse atomic.Uint32 // the mode that connected last; 0: none has
+
 	mu      sync.Mutex
 	closed  bool
 	workers sync.WaitGroup // attempts
@@ -42,11 +45,11 @@ var _ transport.StreamEndpoint = (*Endpoint)(nil)
 func (e *Endpoint) ConnectStream(ctx context.Context) (transport.StreamConn, error) {
 	e.once.Do(e.fill)
 	modes := e.modes()
-	if len(modes) == 0 {
+	switch len(modes) {
+	case 0:
 		return nil, &Error{Mode: e.Target.Modes[0], Stage: StageConnect, Err: ErrUnavailable}
-	}
-	if len(modes) == 1 {
-		return e.Dialers[modes[0]].DialCarrier(ctx, e.Target.URL)
+	case 1:
+		return e.connectBy(ctx, modes[0])
 	}
 	p := e.Memory.plan(modes, time.Now())
 	for _, mode := range p.look {
@@ -61,6 +64,19 @@ func (e *Endpoint) ConnectStream(ctx context.Context) (transport.StreamConn, err
 	}
 	return r.run(ctx)
 }
+
+// connectBy connects by the only mode.
+func (e *Endpoint) connectBy(ctx context.Context, mode Mode) (transport.StreamConn, error) {
+	conn, err := e.Dialers[mode].DialCarrier(ctx, e.Target.URL)
+	if err != nil {
+		return nil, err
+	}
+	e.inUse.Store(uint32(mode))
+	return conn, nil
+}
+
+// InUse is the mode that connected last, and 0 before the first has.
+func (e *Endpoint) InUse() Mode { return Mode(e.inUse.Load()) }
 
 func (e *Endpoint) fill() {
 	if e.Memory == nil {

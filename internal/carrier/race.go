@@ -101,6 +101,7 @@ func (r *race) attempt(ctx context.Context, mode Mode) {
 // wait for those.
 func (r *race) settle(won outcome) {
 	m, now := r.endpoint.Memory, time.Now()
+	r.endpoint.inUse.Store(uint32(won.mode))
 	m.worked(won.mode)
 	m.took(won.mode, won.took, now)
 	for _, mode := range r.failed {

@@ -29,6 +29,8 @@ type TLSOptions struct {
 	ServerName string         // empty: the URL's host
 	Pins       []Pin          // checked in addition to the chain; empty: none
 	Sessions   tls.ClientSessionCache
+	// Verified is told of the server's own certificate at every handshake that it passed; nil: nobody is.
+	Verified func(*x509.Certificate)
 }
 
 // NewSessions returns a cache for the carriers of one upstream to share.
@@ -47,11 +49,24 @@ func (o TLSOptions) Config(protocols ...string) *tls.Config {
 		// record.
 		DynamicRecordSizingDisabled: true,
 	}
-	if len(o.Pins) > 0 {
-		pins := slices.Clone(o.Pins)
-		c.VerifyConnection = func(s tls.ConnectionState) error { return checkPins(pins, s) }
+	if len(o.Pins) > 0 || o.Verified != nil {
+		o.Pins = slices.Clone(o.Pins)
+		c.VerifyConnection = o.verify
 	}
 	return c
+}
+
+// verify looks at a handshake, on resumed connections too, after the chain was verified.
+func (o TLSOptions) verify(s tls.ConnectionState) error {
+	if len(o.Pins) > 0 {
+		if err := checkPins(o.Pins, s); err != nil {
+			return err
+		}
+	}
+	if o.Verified != nil && len(s.PeerCertificates) > 0 {
+		o.Verified(s.PeerCertificates[0])
+	}
+	return nil
 }
 
 // WithHost returns c for a server of that name, unless the user named another.

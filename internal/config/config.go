@@ -26,6 +26,7 @@ type Config struct {
 	Relay         Relay
 	Pool          Pool
 	DNS           DNS
+	Metrics       Metrics
 	Upstreams     []Upstream // at least one, in the order of the file
 
 	// Deprecated are the keys of the file that are accepted and have no meaning any more.
@@ -179,6 +180,11 @@ type Pool struct {
 // DNS is how host names of upstreams are resolved.
 type DNS struct {
 	Servers []netip.AddrPort // empty = the system's
+}
+
+// Metrics is where Prometheus finds the program.
+type Metrics struct {
+	Listen string // "host:port"; empty = nowhere
 }
 
 // HalfClose is what the end of one half of a flow looks like to a server.

@@ -16,6 +16,7 @@ import (
 // What the fields that are addresses want.
 const (
 	wantListener = "an address like 127.0.0.1:1080"
+	wantMetrics  = "an address like 127.0.0.1:9100"
 	wantTarget   = "host:port, like example.com:80"
 	wantServer   = "an IP address, with a port if it is not 53"
 	wantIP       = "an IP address"
@@ -39,6 +40,15 @@ func parseListener(s string) (string, error) {
 		return "", err
 	}
 	return net.JoinHostPort(host, strconv.Itoa(n)), nil
+}
+
+// ParseMetricsListener reads metrics.listen, which the command line may have too; nothing is allowed and
+// means nowhere.
+func ParseMetricsListener(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	return parseListener(s)
 }
 
 // isLoopback reports whether a listener is reachable from this host alone.

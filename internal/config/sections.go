@@ -40,6 +40,9 @@ func (d *decoder) root(c *Config) section {
 		{"disable_probes", boolean(&c.DisableProbes)},
 		{"healthcheck", healthKeys(&c.Health)},
 		{"probe", probeKeys(&c.Probe)},
+		{"metrics", section{
+			{"listen", scalar[string]{&c.Metrics.Listen, wantMetrics, ParseMetricsListener}},
+		}},
 		{"status", d.statusKeys(&c.Status)},
 		{"tun", tunKeys(&c.TUN)},
 		{"websocket", section{

@@ -37,8 +37,8 @@ func TestIntervalsOfADownPath(t *testing.T) {
 		b.run(t)
 		defer b.stop()
 		pass(3 * time.Minute)
-		// Unknown with a failure, then down: from the shortest interval on while the other is up.
-		wantGaps(t, f, 5*time.Second, time.Second, 1600*ms, 2560*ms, 4096*ms)
+		// Suspect after one failure, then down: from the shortest interval on while the other is up.
+		wantGaps(t, f, time.Second, time.Second, 1600*ms, 2560*ms, 4096*ms)
 
 		other.end(errRefused)
 		pass(time.Minute) // the other is down by now, and neither waits any more
@@ -241,8 +241,8 @@ func TestNoNetworkIsNoStorm(t *testing.T) {
 					pass(100 * ms)
 				}
 				for i, f := range b.fakes {
-					if got := f.probes(); got > 15 {
-						t.Errorf("path %d: %d probes in 70 s, want one in 5 s", i, got)
+					if got := f.probes(); got > 16 { // before the others failed too, this one was suspect
+						t.Errorf("path %d: %d probes in 70 s, want one in 5 s and one more", i, got)
 					}
 				}
 				for i := range b.fakes {

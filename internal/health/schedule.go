@@ -5,6 +5,7 @@ import "time"
 // Schedule is how often a path is probed, by its state:
 //
 //	down         MinInterval; while another path is eligible, longer with every failure, up to MaxInterval
+//	suspect      MinInterval: the last probe failed, and the next one may tell that it is down
 //	unstable     Interval: unknown, cooling, or a failure lately
 //	stable       from Interval on longer with every success, up to MaxInterval, and by RTTScale of the RTT
 //	busy         MaxInterval: flows are answered, which says more than a probe
@@ -40,6 +41,8 @@ func (s Schedule) Next(st Status, previous time.Duration, o Outlook) time.Durati
 	switch s.pace(st) {
 	case slow:
 		return s.MaxInterval
+	case suspect:
+		return s.MinInterval
 	case medium:
 		return s.Interval
 	case fast:
@@ -66,6 +69,7 @@ type pace uint8
 const (
 	unpaced pace = iota // not probed yet
 	fast
+	suspect
 	medium
 	growing
 	slow
@@ -75,7 +79,9 @@ func (s Schedule) pace(st Status) pace {
 	switch {
 	case st.State == Down:
 		return fast
-	case st.State == Unknown || st.Failures > 0 || st.Cooling || st.Penalty >= unstablePenalty || changes(st):
+	case st.Failures > 0:
+		return suspect
+	case st.State == Unknown || st.Cooling || st.Penalty >= unstablePenalty || changes(st):
 		return medium
 	case !st.LastAnswer.IsZero() && st.At.Sub(st.LastAnswer) <= s.Interval:
 		return slow

@@ -42,7 +42,7 @@ func TestNext(t *testing.T) {
 		{"down: a last hope does not wait", down, 30 * time.Second, health.LastHope, time.Second},
 		{"down: without a network", down, time.Second, health.Offline, 5 * time.Second},
 		{"unknown", health.Status{At: now}, 0, health.LastHope, 5 * time.Second},
-		{"unstable: a failure", failed, 20 * time.Second, health.Covered, 5 * time.Second},
+		{"suspect", failed, 20 * time.Second, health.Covered, time.Second},
 		{"unstable: a penalty", penalized, 20 * time.Second, health.Covered, 5 * time.Second},
 		{"unstable: cooling", cooling, 20 * time.Second, health.Covered, 5 * time.Second},
 		{"stable: at first", up, 0, health.LastHope, 5 * time.Second},
@@ -51,7 +51,7 @@ func TestNext(t *testing.T) {
 		{"stable: up to the longest", up, 30 * time.Second, health.Covered, 30 * time.Second},
 		{"busy", busy, 0, health.LastHope, 30 * time.Second},
 		{"busy a while ago", idle, 0, health.LastHope, 5 * time.Second},
-		{"busy with a failure", shaken, 0, health.LastHope, 5 * time.Second},
+		{"busy and suspect", shaken, 0, health.LastHope, time.Second},
 		{"own fault", up, 20 * time.Second, health.Offline, 5 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

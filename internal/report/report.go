@@ -15,7 +15,10 @@ type Report struct {
 	Flows     []Flows    `json:"flows"` // of applications, by protocol: tcp, then udp
 	Upstreams []Upstream `json:"upstreams"`
 	Decisions []Decision `json:"decisions"` // the last switches, oldest first
-	Reload    Reload     `json:"reload"`
+	Switches  []Switches `json:"switches"`  // how many there were
+	// Dropped are the datagrams of applications that were not relayed, by reason.
+	Dropped map[string]uint64 `json:"dropped"`
+	Reload  Reload            `json:"reload"`
 }
 
 // Listener is where the program accepts something.
@@ -89,6 +92,13 @@ type Decision struct {
 	To        string    `json:"to"`
 	ToScore   Seconds   `json:"to_score"`
 	Reason    string    `json:"reason"`
+}
+
+// Switches counts those of a protocol for one reason.
+type Switches struct {
+	Proto  string `json:"proto"`
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
 }
 
 // Reload is how changes of the configuration went.

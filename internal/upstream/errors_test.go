@@ -86,10 +86,9 @@ func failures(t *testing.T) []failure {
 
 // h1Dialer replaces how the server is reached.
 func h1Dialer(d *h1.Dialer) edit {
-	return func(c *upstream.Config) {
-		dialers := map[carrier.Mode]carrier.Dialer{carrier.H1: d}
-		c.Stream.Dialers, c.Packet.Dialers = dialers, dialers
-	}
+	return eachEndpoint(func(e *carrier.Endpoint) {
+		e.Dialers = map[carrier.Mode]carrier.Dialer{carrier.H1: d}
+	})
 }
 
 func resolveBy(servers []netip.AddrPort) edit {

@@ -92,7 +92,16 @@ func dialTimeout(d time.Duration) edit { return func(c *upstream.Config) { c.Dia
 
 // at moves the server to another host and port.
 func at(host string) edit {
-	return func(c *upstream.Config) { c.Stream.Target.URL.Host, c.Packet.Target.URL.Host = host, host }
+	return eachEndpoint(func(e *carrier.Endpoint) { e.Target.URL.Host = host })
+}
+
+// eachEndpoint changes what carries streams and what carries packets.
+func eachEndpoint(change func(*carrier.Endpoint)) edit {
+	return func(c *upstream.Config) {
+		for _, e := range []transport.StreamEndpoint{c.Stream, c.Packet} {
+			change(e.(*carrier.Endpoint))
+		}
+	}
 }
 
 // open makes an upstream of s.

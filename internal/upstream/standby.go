@@ -66,6 +66,7 @@ type standby[C connection] struct {
 	idle     websocket.Options // of what is ready
 	interval time.Duration
 	log      *slog.Logger
+	lost     func()
 	attempt  func() (context.Context, context.CancelFunc) // bounds one dial
 	stop     context.CancelFunc                           // ends them all
 
@@ -91,6 +92,7 @@ func newStandby[C connection](c Config, open opener[C]) *standby[C] {
 		idle:     c.Standby.options(c.WebSocket),
 		interval: orDefault(c.Standby.Interval, defaultInterval),
 		log:      c.WebSocket.Logger,
+		lost:     c.OnLost,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -78,6 +78,9 @@ func (s *standby[C]) forget(w *warm[C]) fate {
 // died looks what the death of w means: the server does not keep what it takes, or w's place is free.
 func (s *standby[C]) died(w *warm[C]) {
 	s.log.Debug("standby lost", "err", w.err, "dur", time.Since(w.born))
+	if s.lost != nil {
+		s.lost()
+	}
 	s.update(func(now time.Time) {
 		if now.Before(w.proof) {
 			s.doubt.failed(now)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
@@ -21,13 +20,14 @@ var ErrNotCarried = errors.New("upstream does not carry this protocol")
 type Config struct {
 	Name        string
 	Key         *shadowsocks.Key
-	Prefix      []byte            // the start of every salt of a stream
-	Stream      *carrier.Endpoint // nil: no TCP
-	Packet      *carrier.Endpoint // nil: no UDP
+	Prefix      []byte                   // the start of every salt of a stream
+	Stream      transport.StreamEndpoint // carries WebSockets for TCP; nil: no TCP
+	Packet      transport.StreamEndpoint // the same for UDP
 	WebSocket   websocket.Options
 	Standby     Standby
 	DialTimeout time.Duration   // for opening one carrier; 0 = no limit but ctx
 	OnBadPacket func(err error) // see shadowsocks.PacketListener
+	OnLost      func()          // told that a connection died while it was ready; nil: nobody is
 }
 
 // Upstream is one server.

@@ -31,6 +31,7 @@ type Options struct {
 	PingAfter time.Duration // silence before a ping; 0 = 30 s, negative = never
 	PongLimit time.Duration // silence after a ping before the peer counts as dead; 0 = 10 s
 	Logger    *slog.Logger  // told of Close frames and pings at level debug; nil logs nothing
+	Traffic   *Traffic      // counts messages, with those of others; nil counts nothing
 }
 
 // conn is what streams and packets share: the carrier, frames both ways, control frames and the end.
@@ -54,7 +55,12 @@ func (c *conn) init(carrier transport.StreamConn, o Options, mayBlock func() boo
 	if o.Logger != nil && o.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		c.log = o.Logger
 	}
-	c.out = newFrameWriter(carrier)
+	traffic := o.Traffic
+	if traffic == nil {
+		traffic = new(Traffic)
+	}
+	c.out = newFrameWriter(carrier, traffic)
+	c.in.traffic = traffic
 	c.in.src, c.in.onControl = heardReader{carrier, &c.alive}, c.control
 	c.alive.setLimits(o)
 	c.alive.ping, c.alive.frames = c.ping, c.out.frames.Load

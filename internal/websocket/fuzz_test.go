@@ -103,7 +103,7 @@ func oracleClose(payload []byte) string {
 
 // ours reads frames with the frame reader into a buffer of that size.
 func ours(from io.Reader, size int) (v verdict) {
-	r := frameReader{src: from}
+	r := frameReader{src: from, traffic: new(Traffic)}
 	r.onControl = func(op opcode, payload []byte) error {
 		if op == opPing {
 			v.pings++

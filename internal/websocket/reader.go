@@ -18,6 +18,7 @@ type frameReader struct {
 	// onControl is told every control frame; an error from it ends the reading. The payload is valid until it
 	// returns.
 	onControl func(op opcode, payload []byte) error
+	traffic   *Traffic
 
 	head    [maxServerHeader]byte
 	headLen int // bytes of the next header read so far
@@ -89,6 +90,9 @@ func (r *frameReader) beginData() error {
 	case r.frame.op == opBinary && r.inMessage:
 		return protocolError("new message inside a fragmented one")
 	}
+	if r.frame.op == opBinary {
+		r.traffic.MessagesIn.Add(1)
+	}
 	r.left = r.frame.length
 	r.inMessage = r.left > 0 || !r.frame.fin
 	return nil
@@ -114,6 +118,7 @@ func (r *frameReader) read(p []byte) (int, error) {
 	}
 	n, err := r.src.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
+	r.traffic.BytesIn.Add(uint64(n))
 	if r.left == 0 && r.frame.fin {
 		r.inMessage = false
 	}

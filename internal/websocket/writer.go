@@ -20,7 +20,8 @@ type frameWriter struct {
 	inPlace transport.HeadroomWriter // the carrier, where it takes frames in place; else nil
 	room    transport.Headroom       // the carrier's
 
-	frames atomic.Uint64 // written so far
+	frames  atomic.Uint64 // written so far
+	traffic *Traffic
 
 	mu     sync.Mutex
 	keys   maskKeys
@@ -29,8 +30,8 @@ type frameWriter struct {
 	err    error // the first failure: a frame may be cut short, so nothing can follow
 }
 
-func newFrameWriter(carrier transport.StreamConn) *frameWriter {
-	w := &frameWriter{carrier: carrier, room: transport.Headroom{Max: transport.RecordSize}}
+func newFrameWriter(carrier transport.StreamConn, traffic *Traffic) *frameWriter {
+	w := &frameWriter{carrier: carrier, traffic: traffic, room: transport.Headroom{Max: transport.RecordSize}}
 	if h, ok := carrier.(transport.HeadroomWriter); ok {
 		w.inPlace, w.room = h, h.Headroom()
 		w.room.Max = min(w.room.Max, transport.RecordSize-w.room.Front-w.room.Back) // for Write's buffers
@@ -58,6 +59,8 @@ func (w *frameWriter) writeMessage(buf []byte, front, back int) error {
 	if w.ended {
 		return errWriteClosed
 	}
+	w.traffic.MessagesOut.Add(1)
+	w.traffic.BytesOut.Add(uint64(len(buf) - front - back))
 	return w.writeFrame(opBinary, buf, front, back)
 }
 

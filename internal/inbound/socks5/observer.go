@@ -25,6 +25,9 @@ const (
 	dropSource   = "source"
 )
 
+// DropReasons are all of them.
+func DropReasons() []string { return []string{dropFragment, dropHeader, dropSource} }
+
 // unobserved is the Observer of a server without one.
 type unobserved struct{}
 

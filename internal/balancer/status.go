@@ -1,0 +1,59 @@
+package balancer
+
+import (
+	"slices"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+)
+
+// PathStatus is a path at one moment.
+type PathStatus struct {
+	Name    string // of the member
+	Proto   string
+	Health  *health.Record // by which the path is known
+	Status  health.Status
+	Score   time.Duration
+	Usable  bool // flows may be given to it
+	Current bool // new flows go over it
+	Flows   int  // open on it
+}
+
+// Paths returns the paths of all members, those of TCP first.
+func (b *Balancer) Paths(now time.Time) []PathStatus {
+	return append(b.streams.status(now), b.packets.status(now)...)
+}
+
+func (g *group[D]) status(now time.Time) []PathStatus {
+	g.mu.Lock()
+	l, current := g.lineup.Load(), g.choice.current
+	g.mu.Unlock()
+	all := make([]PathStatus, 0, len(l.paths))
+	for i, p := range l.paths {
+		known := p.Health.Status(now)
+		v := viewOf(known, p.weight.Load())
+		p.mu.Lock()
+		flows := len(p.flows)
+		p.mu.Unlock()
+		all = append(all, PathStatus{
+			Name: p.name, Proto: g.proto, Health: p.Health, Status: known, Score: v.score,
+			Usable: v.rank.usable(), Current: i == current, Flows: flows,
+		})
+	}
+	return all
+}
+
+// Decisions returns the last switches of both protocols, oldest first.
+func (b *Balancer) Decisions() []Decision {
+	all := append(b.streams.decisions.list(), b.packets.decisions.list()...)
+	slices.SortStableFunc(all, func(x, y Decision) int { return x.Time.Compare(y.Time) })
+	return all
+}
+
+// Switches counts the switches of a protocol by reason, for every reason that there is.
+func (b *Balancer) Switches(proto string) map[Reason]uint64 {
+	if proto == UDP {
+		return b.packets.decisions.counts()
+	}
+	return b.streams.decisions.counts()
+}

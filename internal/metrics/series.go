@@ -1,0 +1,149 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
+)
+
+// metric is one line of docs/metrics.md.
+type metric struct {
+	name   string
+	kind   prometheus.ValueType
+	labels []string
+	help   string
+	values func(r *report.Report, emit emit)
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// programMetrics are of the program as a whole.
+func programMetrics() []metric {
+	return []metric{
+		{
+			"ready", gauge, nil, "1 while an upstream can be used for new flows.",
+			func(r *report.Report, emit emit) { emit(truth(r.Ready)) },
+		},
+		{
+			"reloads_total", counter,
+			[]string{"result"},
+			"Reloads of the configuration.",
+			func(r *report.Report, emit emit) {
+				emit(float64(r.Reload.OK), "ok")
+				emit(float64(r.Reload.Failed), "error")
+			},
+		},
+		{
+			"last_reload_timestamp_seconds", gauge, nil, "When the last reload was; 0 before the first.",
+			func(r *report.Report, emit emit) { emit(unix(r.Reload.At)) },
+		},
+		{
+			"last_reload_successful", gauge, nil, "0 when the last reload failed.",
+			func(r *report.Report, emit emit) { emit(truth(r.Reload.Err == "")) },
+		},
+	}
+}
+
+// flowMetrics are of what applications do.
+func flowMetrics() []metric {
+	return []metric{
+		{
+			"flows_open", gauge,
+			[]string{"proto"},
+			"Flows of applications that are open.",
+			func(r *report.Report, emit emit) {
+				for _, f := range r.Flows {
+					emit(float64(f.Open), f.Proto)
+				}
+			},
+		},
+		{
+			"flows_total", counter,
+			[]string{"proto"},
+			"Flows of applications so far.",
+			func(r *report.Report, emit emit) {
+				for _, f := range r.Flows {
+					emit(float64(f.Total), f.Proto)
+				}
+			},
+		},
+		{
+			"packets_dropped_total", counter,
+			[]string{"reason"},
+			"Datagrams of applications that were not relayed.",
+			func(r *report.Report, emit emit) {
+				for reason, n := range r.Dropped {
+					emit(float64(n), reason)
+				}
+			},
+		},
+		{
+			"upstream_switches_total", counter,
+			[]string{"proto", "reason"},
+			"Switches of new flows to another upstream.",
+			func(r *report.Report, emit emit) {
+				for _, s := range r.Switches {
+					emit(float64(s.Count), s.Proto, s.Reason)
+				}
+			},
+		},
+	}
+}
+
+// wireMetrics are of what goes to servers.
+func wireMetrics() []metric {
+	return []metric{
+		{
+			"ws_packets_total", counter,
+			[]string{"dir"},
+			"Messages inside the WebSockets to all upstreams.",
+			func(r *report.Report, emit emit) {
+				t := inWebSockets(r)
+				emit(float64(t.PacketsIn), "in")
+				emit(float64(t.PacketsOut), "out")
+			},
+		},
+		{
+			"ws_bytes_total", counter,
+			[]string{"dir"},
+			"Bytes inside the WebSockets to all upstreams.",
+			func(r *report.Report, emit emit) {
+				t := inWebSockets(r)
+				emit(float64(t.BytesIn), "in")
+				emit(float64(t.BytesOut), "out")
+			},
+		},
+	}
+}
+
+// inWebSockets adds up what all upstreams carried inside their WebSockets.
+func inWebSockets(r *report.Report) (sum report.Traffic) {
+	for _, u := range r.Upstreams {
+		sum.BytesIn += u.WebSocket.BytesIn
+		sum.BytesOut += u.WebSocket.BytesOut
+		sum.PacketsIn += u.WebSocket.PacketsIn
+		sum.PacketsOut += u.WebSocket.PacketsOut
+	}
+	return sum
+}
+
+// tunnelMetrics are of the full tunnel, of which this build has none: existing dashboards find their series.
+func tunnelMetrics() []metric {
+	none := func(labels ...string) func(*report.Report, emit) {
+		return func(_ *report.Report, emit emit) {
+			for _, label := range labels {
+				emit(0, label)
+			}
+		}
+	}
+	dir, reason, op := []string{"dir"}, []string{"reason"}, []string{"op"}
+	return []metric{
+		{"tun_packets_total", counter, dir, "Packets of the full tunnel.", none("in", "out")},
+		{"tun_bytes_total", counter, dir, "Bytes of the full tunnel.", none("in", "out")},
+		{"tun_drops_total", counter, reason, "Packets that the full tunnel dropped.", none("other")},
+		{"tun_errors_total", counter, op, "Errors of the full tunnel.", none("read", "write", "udp_send")},
+	}
+}
