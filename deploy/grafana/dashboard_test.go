@@ -162,7 +162,7 @@ func checkPanel(t *testing.T, p panel) {
 	}
 	for _, target := range p.Targets {
 		if target.Datasource != chosen {
-			t.Errorf("%s: datasource of %s = %v, want the chosen one", p.Title, target.Expr, target.Datasource)
+			t.Errorf("%s: datasource of %s = %v", p.Title, target.Expr, target.Datasource)
 		}
 		if !strings.Contains(target.Expr, `instance=~"$instance"`) {
 			t.Errorf("%s: %s ignores the chosen instances", p.Title, target.Expr)
