@@ -137,6 +137,9 @@ func TestPanels(t *testing.T) {
 		}
 		ids[p.ID] = true
 		for _, other := range placed {
+			if p.Title == other.Title {
+				t.Errorf("two panels are called %s", p.Title)
+			}
 			if p.GridPos.overlaps(other.GridPos) {
 				t.Errorf("%s lies over %s", p.Title, other.Title)
 			}

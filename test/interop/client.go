@@ -93,7 +93,15 @@ func clientConfig(socks string, server *Server, extra []string) string {
 		extra[0],
 		fmt.Sprintf("dns: {servers: [%s]}", quoted(server.Names)),
 		"upstreams:",
-		"  - name: peer",
+	}
+	lines = append(lines, upstreamConfig("peer", server)...)
+	return strings.Join(append(lines, extra[1:]...), "\n") + "\n"
+}
+
+// upstreamConfig is the lines of an element of upstreams.
+func upstreamConfig(name string, server *Server) []string {
+	return []string{
+		fmt.Sprintf("  - name: %q", name),
 		fmt.Sprintf("    tcp_wss: %q", server.StreamURL()),
 		fmt.Sprintf("    udp_wss: %q", server.PacketURL()),
 		fmt.Sprintf("    cipher: %q", server.Cipher),
@@ -101,7 +109,6 @@ func clientConfig(socks string, server *Server, extra []string) string {
 		"    tls:",
 		fmt.Sprintf("      ca_file: %q", server.CA),
 	}
-	return strings.Join(append(lines, extra[1:]...), "\n") + "\n"
 }
 
 // quoted is text as YAML wants it, nothing for nothing.

@@ -15,6 +15,7 @@ need proxychains4 proxychains4
 need nghttpx nghttp2-proxy
 need haproxy haproxy
 need node nodejs
+need prometheus prometheus
 ((${#missing[@]} > 0)) || exit 0
 
 export DEBIAN_FRONTEND=noninteractive
@@ -40,3 +41,4 @@ stop() { # stop PACKAGE SERVICE
 stop shadowsocks-libev shadowsocks-libev
 stop nghttp2-proxy nghttpx
 stop haproxy haproxy
+stop prometheus prometheus
