@@ -21,7 +21,7 @@ type Dashboard struct {
 // Panel is a panel, or the title of a section.
 type Panel struct {
 	Title   string
-	Targets []struct{ Expr string }
+	Targets []struct{ Expr, LegendFormat string }
 }
 
 // Variable is what can be chosen at the top of the dashboard.
@@ -40,9 +40,9 @@ func LoadDashboard(t *testing.T) (d Dashboard) {
 	return d
 }
 
-// Expression is what one line of a panel's legend comes from.
+// Expression is one query of a panel.
 type Expression struct {
-	Panel, Text string
+	Panel, Text, legend string
 }
 
 func (e Expression) String() string { return e.Panel + ": " + e.Text }
@@ -51,10 +51,20 @@ func (e Expression) String() string { return e.Panel + ": " + e.Text }
 func (d Dashboard) Expressions(choice Choice) (all []Expression) {
 	for _, panel := range d.Panels {
 		for _, target := range panel.Targets {
-			all = append(all, Expression{panel.Title, choice.Fill(target.Expr)})
+			all = append(all, Expression{panel.Title, choice.Fill(target.Expr), target.LegendFormat})
 		}
 	}
 	return all
+}
+
+// Legend is what the panel calls a sample.
+func (e Expression) Legend(s Sample) string {
+	return regexp.MustCompile(`{{\w+}}`).ReplaceAllStringFunc(e.legend, func(label string) string {
+		if value, ok := s.Labels[label[2:len(label)-2]]; ok {
+			return value
+		}
+		return label // which no sample is to be called
+	})
 }
 
 // Choice is what stands for each variable in expressions.

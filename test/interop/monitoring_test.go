@@ -96,6 +96,7 @@ func testBusy(t *testing.T, p Prometheus, d Dashboard) {
 		})
 	}
 	t.Logf("%d expressions gave data", len(expressions))
+	testLegends(t, p, expressions)
 	// What moved has to show, or the panels look at the wrong things.
 	for _, moved := range []string{
 		`upstream_bytes_total{proto="tcp", dir="in"}`, `upstream_bytes_total{proto="tcp", dir="out"}`,
@@ -108,6 +109,28 @@ func testBusy(t *testing.T, p Prometheus, d Dashboard) {
 		p.WaitFor(t, "count "+moved, func(ctx context.Context) error {
 			return wantEach(ctx, p, "sum(outlinews_"+moved+")", 1, math.SmallestNonzeroFloat64)
 		})
+	}
+}
+
+// testLegends wants the labels of every legend to exist, and no two lines of a panel to be called the same.
+func testLegends(t *testing.T, p Prometheus, expressions []Expression) {
+	seen := make(map[string]bool)
+	for _, expr := range expressions {
+		samples, err := p.Query(t.Context(), expr.Text)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, sample := range samples {
+			legend := expr.Legend(sample)
+			if legend == "" {
+				continue // a table has columns
+			}
+			line := expr.Panel + ": " + legend
+			if seen[line] || strings.Contains(legend, "{{") {
+				t.Errorf("legend of %v = %s, which is not its own, or misses a label", sample.Labels, line)
+			}
+			seen[line] = true
+		}
 	}
 }
 
