@@ -10,6 +10,8 @@
 // ss-server ends a flow at the first FIN, half-closes are tested with a Shadowsocks server on the suite's own
 // codec in its place.
 //
+// TestMonitoring puts Debian's prometheus beside it, with what deploy/prometheus and the dashboard ask for.
+//
 // setup.sh installs the programs; the tests carry the build tag interop. A test whose program is missing is
 // skipped, or fails when INTEROP_REQUIRE=1 is set.
 package interop
