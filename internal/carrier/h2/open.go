@@ -46,7 +46,7 @@ func (c *Conn) request(ctx context.Context, u *url.URL, header http.Header) (*St
 	if extra > 0 {
 		frames = appendWindowUpdate(frames, s.id, extra)
 	}
-	err = c.out.write(frames)
+	_, err = c.out.write(frames)
 	c.out.end()
 	if err != nil {
 		c.fail(err)

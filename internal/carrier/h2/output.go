@@ -50,12 +50,13 @@ func (o *output) begin(abandoned, late <-chan struct{}) bool {
 func (o *output) end() { <-o.turn }
 
 // write sends the frames in p and then the control frames that wait, so that the end of a stream never
-// overtakes its last frame. The caller has the turn.
-func (o *output) write(p []byte) error {
+// overtakes its last frame. It reports whether p left as a whole, whatever failed behind it. The caller has
+// the turn.
+func (o *output) write(p []byte) (whole bool, err error) {
 	if err := o.put(p); err != nil {
-		return err
+		return false, err
 	}
-	return o.flush(nil)
+	return true, o.flush(nil)
 }
 
 // flush sends the control frames that wait, and last behind them. The caller has the turn.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,6 +162,42 @@ func TestWindowOfAFrameThatWasNotSent(t *testing.T) {
 		p.c.out.end()
 		if p.c.sendLeft != 65535 || s.sendLeft != 65535 {
 			t.Errorf("windows = %d and %d, want 65535", p.c.sendLeft, s.sendLeft)
+		}
+	})
+}
+
+// lastWrite is a connection that dies after one write.
+type lastWrite struct {
+	net.Conn
+	dead bool
+}
+
+func (l *lastWrite) Write(p []byte) (int, error) {
+	if l.dead {
+		return 0, syscall.ECONNRESET
+	}
+	l.dead = true
+	return l.Conn.Write(p)
+}
+
+// A frame that left is no failure when the connection dies behind it: whoever wrote it would send it twice.
+func TestConnectionDiesBehindAFrame(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		p.c.out.turn <- struct{}{}
+		p.near.Conn = &lastWrite{Conn: p.near.Conn}
+		write := s.beginWrite(100)
+		synctest.Wait()
+		p.do(p.fr.WritePing(false, [8]byte{})) // the answer goes out behind the frame
+		p.c.out.end()
+		if err := <-write; err != nil {
+			t.Errorf("Write() = %v, want nil", err)
+		}
+		if got := p.takeOne(http2.FrameData).Length; got != 100 {
+			t.Errorf("a frame of %d bytes, want 100", got)
+		}
+		if err := <-s.beginWrite(1); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("second Write() = %v, want %v", err, syscall.ECONNRESET)
 		}
 	})
 }

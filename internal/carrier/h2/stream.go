@@ -134,7 +134,8 @@ func (s *Stream) WriteHeadroom(buf []byte, front, back int) error {
 	return nil
 }
 
-// send writes a whole frame when it is our turn.
+// send writes a whole frame when it is our turn. An error means that it did not leave as a whole: what was in
+// it may then be sent over another connection.
 func (s *Stream) send(frame []byte) error {
 	if !s.c.out.begin(s.gone, s.writeBy.wait()) {
 		return s.why(os.ErrDeadlineExceeded)
@@ -143,13 +144,15 @@ func (s *Stream) send(frame []byte) error {
 		s.c.out.end()
 		return err
 	}
-	err := s.c.out.write(frame)
+	whole, err := s.c.out.write(frame)
 	s.c.out.end()
 	if err != nil {
 		s.c.fail(err)
-		return s.why(err)
 	}
-	return nil
+	if whole {
+		return nil
+	}
+	return s.why(err)
 }
 
 // why returns the reason for which nothing can be sent, or otherwise err.
