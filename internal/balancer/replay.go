@@ -82,11 +82,12 @@ func isTLSHandshake(sent []byte) bool {
 }
 
 // isSafeHTTP reports whether sent is one or more requests of HTTP/1 with a safe method and without content.
-// The last one may be cut short.
+// The last one may be cut short. Lines must end in CRLF: there are servers for which a lone LF ends one too
+// (RFC 9112, section 2.2), or a lone CR, and which see more requests there than others do.
 func isSafeHTTP(sent []byte) bool {
 	for len(sent) > 0 {
 		head, rest, whole := bytes.Cut(sent, []byte("\r\n\r\n"))
-		if !hasSafeMethod(head) || hasContent(head) {
+		if !hasSafeMethod(head) || hasContent(head) || hasOddLines(head) {
 			return false
 		}
 		if !whole {
@@ -102,6 +103,17 @@ func hasSafeMethod(head []byte) bool {
 	switch string(method) {
 	case "GET", "HEAD", "OPTIONS":
 		return ok && len(rest) > 0
+	}
+	return false
+}
+
+// hasOddLines reports whether there is a CR or an LF without the other, but for a CR at the end, whose LF may
+// be to come.
+func hasOddLines(head []byte) bool {
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(head, []byte("\r")), []byte("\r\n")) {
+		if bytes.ContainsAny(line, "\r\n") {
+			return true
+		}
 	}
 	return false
 }
