@@ -152,29 +152,25 @@ func TestDecisionsAreBounded(t *testing.T) {
 	}
 }
 
-func TestCloseOld(t *testing.T) {
-	for _, closeOld := range []bool{false, true} {
-		o := testOptions()
-		o.CloseOld = closeOld
-		inBubble(t, 2, o, func(t *testing.T, s *setup) {
-			s.ups[0].serve, s.ups[1].serve = s.ups[0].answering(0), s.ups[1].answering(0)
-			old, closed := s.dial(t), s.dial(t)
-			send(t, old, hello)
-			wantAnswer(t, old, "a", 0)
-			_ = closed.Close()
-			s.ups[0].record.FlowFailed(time.Now(), syscall.ECONNRESET)
-			fresh := s.dial(t)
-			send(t, fresh, hello)
-			wantAnswer(t, fresh, "b", 0)
-			_, err := old.Write([]byte("x"))
-			if broken := err != nil; broken != closeOld {
-				t.Errorf("close_old %v: write on the old flow = %v", closeOld, err)
+// A dial that nothing answers waits for another upstream to come back, and not for its own end alone.
+func TestUpstreamComesBackDuringADial(t *testing.T) {
+	inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+		s.ups[0].dial = blackhole
+		s.ups[1].serve = s.ups[1].answering(0)
+		for _, up := range s.ups {
+			for range 2 {
+				up.record.Failure(time.Now(), syscall.ECONNREFUSED)
 			}
-			if n := len(s.streams.lineup.Load().paths[1].flows); n != 1 {
-				t.Errorf("%d flows on the new upstream, want 1", n)
-			}
-		})
-	}
+		}
+		time.AfterFunc(1500*ms, func() { s.ups[1].record.Success(time.Now(), ms) })
+		began := time.Now()
+		conn := s.dial(t)
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("dialed within %v, want 2s", took)
+		}
+		send(t, conn, hello)
+		wantAnswer(t, conn, "b", 0)
+	})
 }
 
 func TestStandbyFollowsTheScores(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type opening[D any, C io.Closer] struct {
 	lineup  *lineup[D]
 	dial    func(context.Context, D) (C, error)
 	results chan opened[D, C] // has room for all
-	next    []*path[D]        // to try, best first; nil before the first path has failed or taken its time
+	tried   []*path[D]
 	running map[*path[D]]time.Time
 	until   time.Time // no further path is tried after it; zero: never
 
@@ -70,10 +71,12 @@ func open[D any, C io.Closer](
 		case <-ctx.Done():
 			return conn, nil, context.Cause(ctx)
 		case <-timer.C:
-			if p := o.takeUsable(first); p != nil {
+			last := first
+			if p := o.nextUsable(first); p != nil {
 				o.start(ctx, p)
-				timer.Reset(g.patienceFor(p))
+				last = p
 			}
+			timer.Reset(max(g.patienceFor(last), minPatience)) // who cannot be used now may be back soon
 		case r := <-o.results:
 			delete(o.running, r.path)
 			switch {
@@ -88,7 +91,7 @@ func open[D any, C io.Closer](
 			}
 			r.path.dial(-1)
 			errs = append(errs, r.err)
-			if p := o.take(first); p != nil {
+			if p := o.nextPath(first); p != nil {
 				o.start(ctx, p)
 			} else if len(o.running) == 0 {
 				return conn, nil, &unreachedError{errs}
@@ -112,41 +115,33 @@ func (g *group[D]) patienceFor(p *path[D]) time.Duration {
 // never is longer than any flow waits.
 const never = 100 * time.Hour
 
-// take returns the next path to try, or nil.
-func (o *opening[D, C]) take(first *path[D]) *path[D] {
-	if p := o.peek(first); p != nil {
-		o.next = o.next[1:]
+// nextPath returns the best path that was not tried, or nil.
+func (o *opening[D, C]) nextPath(first *path[D]) *path[D] {
+	now := time.Now()
+	if !o.until.IsZero() && now.After(o.until) {
+		return nil
+	}
+	for _, p := range o.lineup.alternatives(now, first) {
+		if !slices.Contains(o.tried, p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// nextUsable is nextPath for as long as the paths are known to work: one that does not is no help to one that
+// only takes its time.
+func (o *opening[D, C]) nextUsable(first *path[D]) *path[D] {
+	if p := o.nextPath(first); p != nil && p.usable(time.Now()) {
 		return p
 	}
 	return nil
 }
 
-// takeUsable is take for as long as the paths are known to work: one that does not is no help to one that
-// only takes its time.
-func (o *opening[D, C]) takeUsable(first *path[D]) *path[D] {
-	if p := o.peek(first); p == nil || !p.usable(time.Now()) {
-		return nil
-	}
-	return o.take(first)
-}
-
-func (o *opening[D, C]) peek(first *path[D]) *path[D] {
-	now := time.Now()
-	if !o.until.IsZero() && now.After(o.until) {
-		return nil
-	}
-	if o.next == nil {
-		o.next = o.lineup.alternatives(now, first)
-	}
-	if len(o.next) == 0 {
-		return nil
-	}
-	return o.next[0]
-}
-
 // start dials one path.
 func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
 	o.running[p] = time.Now()
+	o.tried = append(o.tried, p)
 	p.dial(1)
 	o.group.workers.Go(func() {
 		conn, err := o.dial(ctx, p.Dialer)
