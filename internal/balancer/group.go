@@ -151,15 +151,20 @@ func (g *group[D]) look(now time.Time) *path[D] {
 	if reason != "" {
 		d = g.decide(now, before, reason)
 	}
-	g.leave()
+	left, lost := g.leave()
 	current := l.paths[g.choice.current]
 	g.mu.Unlock()
 	if reason != "" {
 		g.decisions.add(d)
 		g.log.Info("upstream switched", d.attrs()...)
 	}
-	if before >= 0 && (reason == ReasonDown || reason == ReasonCooling) && l.options.CloseOld {
-		g.reset(l.paths[before])
+	for _, p := range left {
+		for _, f := range p.open() {
+			f.leave()
+		}
+	}
+	if l.options.CloseOld {
+		g.reset(lost)
 	}
 	return current
 }
@@ -188,19 +193,34 @@ func (g *group[D]) decide(now time.Time, before int, reason Reason) Decision {
 	return d
 }
 
-// leave has the flows that can do so leave the paths that cannot be used, if there is one that can. The
-// caller holds mu.
-func (g *group[D]) leave() {
+// leave has the flows that can do so leave the paths that cannot be used, if there is one that can. It
+// returns those for which that is new, and those that are down for which that is new. The caller holds mu.
+func (g *group[D]) leave() (left, lost []*path[D]) {
 	current := g.views[g.choice.current].rank
 	for i, p := range g.lineup.Load().paths {
-		p.left.Store(current.usable() && g.views[i].rank > current)
+		leave := current.usable() && g.views[i].rank > current
+		if was := p.left.Swap(leave); leave && !was {
+			left = append(left, p)
+		}
+		was := p.lost
+		p.lost = leave && g.views[i].rank == down
+		if p.lost && !was {
+			lost = append(lost, p)
+		}
 	}
+	return left, lost
 }
 
-// reset resets the flows on a path that was left because it does not work.
-func (g *group[D]) reset(p *path[D]) {
-	if n := p.abort(); n > 0 {
-		g.log.Info("flows on the upstream reset", "upstream", p.name, "flows", n)
+// reset resets the flows on paths that went down. Where flows merely failed, the others may live.
+func (g *group[D]) reset(lost []*path[D]) {
+	for _, p := range lost {
+		flows := p.open()
+		for _, f := range flows {
+			f.reset()
+		}
+		if len(flows) > 0 {
+			g.log.Info("flows on the upstream reset", "upstream", p.name, "flows", len(flows))
+		}
 	}
 }
 

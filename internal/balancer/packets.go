@@ -270,6 +270,12 @@ func (k *packets) Close() error {
 	return h.Close()
 }
 
+// leave implements flow: the next packet does it.
+func (k *packets) leave() {}
+
+// reset implements flow.
+func (k *packets) reset() { _ = k.Close() }
+
 // Abort implements transport.Aborter. Datagrams have no failed end: it is the same as Close.
 func (k *packets) Abort() error { return k.Close() }
 

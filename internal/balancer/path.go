@@ -1,7 +1,9 @@
 package balancer
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,19 +17,25 @@ type path[D any] struct {
 	name   string
 	weight weight
 	left   atomic.Bool // flows that can move elsewhere should
+	lost   bool        // it is down besides; guarded by the group's lock
 
 	keeping sync.Mutex // held during Keep, so that of two orders the later one is in force
 	kept    int        // what Keep was told last; never again once it is negative
 
 	mu      sync.Mutex
-	flows   map[closer]struct{} // open on it
-	dials   int                 // under way
+	flows   map[flow]struct{} // open on it
+	dials   int               // under way
 	retired bool
 	gone    bool // Gone was called
 }
 
-// closer is a flow that can be reset.
-type closer interface{ Abort() error }
+// flow is one that is open on a path.
+type flow interface {
+	// leave is told that the path is left for one that works.
+	leave()
+	// reset is told that the path is down, and its flows are not to wait for what comes of that.
+	reset()
+}
 
 // weight is a float64 that can be replaced.
 type weight struct{ bits atomic.Uint64 }
@@ -36,7 +44,7 @@ func (w *weight) Store(v float64) { w.bits.Store(math.Float64bits(v)) }
 func (w *weight) Load() float64   { return math.Float64frombits(w.bits.Load()) }
 
 func newPath[D any](m Member, p Path[D]) *path[D] {
-	n := &path[D]{Path: p, name: m.Name, flows: make(map[closer]struct{})}
+	n := &path[D]{Path: p, name: m.Name, flows: make(map[flow]struct{})}
 	if n.Health == nil {
 		n.Health = health.NewRecord(health.Policy{})
 	}
@@ -70,14 +78,14 @@ func (p *path[D]) keep(n int) {
 }
 
 // enter counts a flow on the path, and exit one that has left it.
-func (p *path[D]) enter(f closer) {
+func (p *path[D]) enter(f flow) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flows[f] = struct{}{}
 	p.Counters.Selected.Add(1)
 }
 
-func (p *path[D]) exit(f closer) {
+func (p *path[D]) exit(f flow) {
 	p.mu.Lock()
 	delete(p.flows, f)
 	p.unlockIdle()
@@ -109,16 +117,9 @@ func (p *path[D]) unlockIdle() {
 	}
 }
 
-// abort resets all flows on the path, and returns how many there were.
-func (p *path[D]) abort() int {
+// open returns the flows on the path.
+func (p *path[D]) open() []flow {
 	p.mu.Lock()
-	flows := make([]closer, 0, len(p.flows))
-	for f := range p.flows {
-		flows = append(flows, f)
-	}
-	p.mu.Unlock()
-	for _, f := range flows {
-		_ = f.Abort()
-	}
-	return len(flows)
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.flows))
 }

@@ -120,6 +120,25 @@ func (s *stream) waitChange(by time.Time) bool {
 	}
 }
 
+// startClock starts the time that the first path has for its answer. The caller holds mu.
+func (s *stream) startClock() {
+	if !s.sentAt.IsZero() {
+		return
+	}
+	s.sentAt = time.Now()
+	s.startDeadline(s.sentAt)
+	if limit := s.group.patienceFor(s.lead.path); limit < never {
+		s.silent = time.AfterFunc(limit, s.isSilent)
+	}
+}
+
+// startDeadline begins the time within which further paths are tried. The caller holds mu.
+func (s *stream) startDeadline(now time.Time) {
+	if s.within > 0 {
+		s.until = now.Add(s.within)
+	}
+}
+
 // isSilent books the silence of the first path and tries others beside it.
 func (s *stream) isSilent() {
 	s.mu.Lock()
@@ -186,7 +205,11 @@ func (s *stream) race() {
 	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
 		return
 	}
-	p, dialer := s.nextPath(time.Now())
+	now := time.Now()
+	if s.until.IsZero() {
+		s.startDeadline(now)
+	}
+	p, dialer := s.nextPath(now)
 	if p == nil {
 		return
 	}

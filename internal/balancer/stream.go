@@ -34,8 +34,8 @@ type stream struct {
 	group  *group[transport.StreamDialer]
 	target string
 	room   transport.Headroom
-	until  time.Time // no further path is tried after it; zero: never
-	lead   *attempt  // the first one
+	within time.Duration // for how long further paths are tried, from the first bytes on; 0: for ever
+	lead   *attempt      // the first one
 
 	winner  atomic.Pointer[attempt] // nil until settled
 	trouble sync.Once               // is told once
@@ -54,6 +54,7 @@ type stream struct {
 	tried    []*path[transport.StreamDialer]
 	again    bool            // the first path was tried again
 	sentAt   time.Time       // when the first bytes left
+	until    time.Time       // no further path is tried after it; zero: it has not begun, or never ends
 	silent   *time.Timer     // started then
 	stalled  bool            // the first path's silence is booked
 	end      func()          // cancels the rivals; nil without
@@ -107,7 +108,7 @@ func newStream(
 		s.room = s.lead.room
 	}
 	if d := g.options().Failover.Deadline; d > 0 {
-		s.until = began.Add(d)
+		s.within = max(d-time.Since(began), 1)
 	}
 	s.attempts = []*attempt{s.lead}
 	s.tried = append(s.tried, p)
@@ -269,17 +270,6 @@ func (s *stream) pumpAll() (err error) {
 func (s *stream) dropFlight() {
 	if s.winner.Load() != nil && s.sending == 0 {
 		s.flight = nil
-	}
-}
-
-// startClock starts the time that the first path has for its answer. The caller holds mu.
-func (s *stream) startClock() {
-	if !s.sentAt.IsZero() {
-		return
-	}
-	s.sentAt = time.Now()
-	if limit := s.group.patienceFor(s.lead.path); limit < never {
-		s.silent = time.AfterFunc(limit, s.isSilent)
 	}
 }
 

@@ -536,6 +536,17 @@ func TestDeadlineOfTheFailover(t *testing.T) {
 	})
 }
 
+// The time for the failover begins with the first bytes: browsers open connections ahead of need.
+func TestDeadlineBeginsWithTheFirstBytes(t *testing.T) {
+	inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+		s.ups[1].serve = s.ups[1].answering(0)
+		conn := s.dial(t)
+		time.Sleep(time.Minute)
+		send(t, conn, hello)
+		wantAnswer(t, conn, "b", time.Second)
+	})
+}
+
 // A flow that breaks after its first answer has its path probed.
 func TestLateBreakIsTrouble(t *testing.T) {
 	inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
