@@ -3,9 +3,14 @@ package metrics
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
 )
@@ -102,4 +107,29 @@ func TestForget(t *testing.T) {
 	if strings.Contains(text, `upstream="a"`) || !strings.Contains(text, `upstream="b"`) {
 		t.Errorf("after Forget(a):\n%s", text)
 	}
+}
+
+// TestDocs keeps docs/metrics.md true: dashboards and alerts of users stand on these names.
+func TestDocs(t *testing.T) {
+	m := New("v1", full)
+	m.Expect("a", "tcp")
+	m.Probed("a", "tcp").Opened()
+	want := matches(t, `(?m)^# TYPE (outlinews_\w+) `, scrape(t, m))
+	doc, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := matches(t, "(?m)^\\| `(outlinews_\\w+)`", string(doc))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("docs/metrics.md differs from what is scraped (-scraped +documented):\n%s", diff)
+	}
+}
+
+func matches(t *testing.T, pattern, text string) (names []string) {
+	t.Helper()
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		names = append(names, match[1])
+	}
+	slices.Sort(names)
+	return names
 }
