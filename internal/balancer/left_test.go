@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport/transporttest"
 )
 
 func TestCloseOld(t *testing.T) {
@@ -93,5 +94,23 @@ func TestServerThatSpeaksFirst(t *testing.T) {
 			s.streams.tend(time.Now())
 		})
 		wantAnswer(t, conn, "b", time.Minute)
+	})
+}
+
+// A path that had no time to be silent is not blamed when another one is faster.
+func TestPathThatIsLeftIsNotBlamed(t *testing.T) {
+	inBubble(t, 2, testOptions(), func(t *testing.T, s *setup) {
+		s.ups[1].serve = func(conn *transporttest.PipeConn) {
+			time.Sleep(500 * ms)
+			greet(conn)
+		}
+		conn := s.dial(t)
+		s.ups[0].record.FlowFailed(time.Now(), syscall.ECONNRESET)
+		before := s.ups[0].record.Status(time.Now()).CoolUntil
+		s.streams.tend(time.Now())
+		wantAnswer(t, conn, "b", 500*ms)
+		if after := s.ups[0].record.Status(time.Now()).CoolUntil; after != before {
+			t.Errorf("it cools for %v longer", after.Sub(before))
+		}
 	})
 }

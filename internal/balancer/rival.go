@@ -67,6 +67,7 @@ func (s *stream) leadFailed(err error) {
 	if s.racing == 0 {
 		s.race()
 	}
+	s.signal()
 	closed := s.closed
 	s.mu.Unlock()
 	if !closed {
@@ -88,24 +89,26 @@ func (s *stream) remove(a *attempt) {
 
 // awaitRivals waits until one of the rivals has an answer, or none can any more.
 func (s *stream) awaitRivals() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		s.mu.Lock()
-		settled, racing, closed := s.winner.Load() != nil, s.racing, s.closed
-		err, readBy := s.leadErr, s.readBy
-		s.mu.Unlock()
 		switch {
-		case settled:
+		case s.winner.Load() != nil:
 			return nil
-		case closed || racing == 0:
-			return err
-		case !s.waitChange(readBy):
+		case s.closed || s.racing == 0:
+			return s.leadErr
+		case !s.waitChange(s.readBy):
 			return os.ErrDeadlineExceeded
 		}
 	}
 }
 
-// waitChange waits until something has changed, and reports false when it has not by then; zero is never.
+// waitChange waits until something has changed, and reports false when it has not by then; zero is never. The
+// caller holds mu, which is free meanwhile.
 func (s *stream) waitChange(by time.Time) bool {
+	changed := s.changed
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	var late <-chan time.Time
 	if !by.IsZero() {
 		timer := time.NewTimer(time.Until(by))
@@ -113,7 +116,7 @@ func (s *stream) waitChange(by time.Time) bool {
 		late = timer.C
 	}
 	select {
-	case <-s.changed:
+	case <-changed:
 		return true
 	case <-late:
 		return false
@@ -190,19 +193,24 @@ func (s *stream) wantsRivals(now time.Time) bool {
 
 // mayReplay reports whether the flight may be sent over another path. The caller holds mu.
 func (s *stream) mayReplay() bool {
+	return s.sole == nil && (s.mayRepeat() || s.group.options().Failover.Replay != ReplayNever)
+}
+
+// mayRepeat reports whether the flight may be sent over several paths. The caller holds mu.
+func (s *stream) mayRepeat() bool {
 	switch s.group.options().Failover.Replay {
 	case ReplayAny:
-		return true
+		return s.dropped == 0
 	case ReplayNever:
-		return len(s.flight) == 0
+		return s.dropped+len(s.flight) == 0
 	case ReplaySafe:
 	}
-	return s.leadErr != nil && s.lead.unsent || classify(s.flight, s.target) != classUnknown
+	return s.dropped == 0 && classify(s.flight, s.target) != classUnknown
 }
 
 // race starts a rival, if there is one. The caller holds mu.
 func (s *stream) race() {
-	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
+	if s.closed || s.winner.Load() != nil || !s.mayReplay() {
 		return
 	}
 	now := time.Now()
@@ -256,8 +264,8 @@ func (s *stream) rival(ctx context.Context, p *path[transport.StreamDialer], dia
 	}
 	s.mu.Lock()
 	s.racing--
-	s.mu.Unlock()
 	s.signal()
+	s.mu.Unlock()
 }
 
 // try makes one attempt, and reports false when another should be made.
@@ -285,11 +293,15 @@ func (s *stream) try(
 		return true
 	}
 	keepOn()
+	over = ctx.Err() != nil || err == nil || isEnd(err)
 	s.mu.Lock()
 	s.remove(a)
+	if s.sole == a {
+		s.stopRivals() // what it got is lost with it
+	}
 	s.mu.Unlock()
 	_ = transport.Abort(conn)
-	if ctx.Err() != nil || err == nil || isEnd(err) {
+	if over {
 		return true
 	}
 	s.suspect(p)
@@ -300,17 +312,19 @@ func (s *stream) try(
 func (s *stream) join(a *attempt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.alone || s.winner.Load() != nil || !s.mayReplay() {
+	if s.closed || s.winner.Load() != nil || !s.mayReplay() {
 		return false
 	}
 	s.attempts = append(slices.Clone(s.attempts), a)
+	s.restrict()
+	s.signal()
 	return true
 }
 
 // win makes a rival that has an answer the one. keepOn takes back what would abort it.
 func (s *stream) win(a *attempt, keepOn func() bool) bool {
 	s.mu.Lock()
-	if s.closed || s.winner.Load() != nil || !keepOn() {
+	if s.closed || s.winner.Load() != nil || s.sole != nil && s.sole != a || !keepOn() {
 		s.mu.Unlock()
 		return false
 	}
@@ -339,7 +353,7 @@ func (s *stream) win(a *attempt, keepOn func() bool) bool {
 func (s *stream) silentFor(limit time.Duration) (paths []*path[transport.StreamDialer]) {
 	for _, a := range s.attempts {
 		since := a.began
-		if a == s.lead {
+		if a == s.lead && !s.sentAt.IsZero() {
 			since = s.sentAt
 		}
 		if limit > 0 && time.Since(since) >= limit {

@@ -40,17 +40,18 @@ type stream struct {
 	winner  atomic.Pointer[attempt] // nil until settled
 	trouble sync.Once               // is told once
 
-	changed chan struct{}  // holds a token when firstAnswer should look again
-	rivals  sync.WaitGroup // their goroutines
+	rivals sync.WaitGroup // their goroutines
 
 	mu       sync.Mutex
-	flight   []byte     // what the client has sent so far
-	ended    bool       // and has ended with that
-	sending  int        // writes and ends of the client that are being given to the attempts
-	attempts []*attempt // connections to give it to
-	leadErr  error      // why the first one failed
-	racing   int        // rivals that still may answer
-	alone    bool       // no rival may get more of the flight: it is not to be sent twice
+	changed  chan struct{} // closed, and another put in its place, when those who wait should look again
+	flight   []byte        // what the client has sent so far
+	dropped  int           // bytes before that which the sole attempt has got
+	ended    bool          // and has ended with that
+	sending  int           // writes and ends of the client that are being given to the attempts
+	attempts []*attempt    // connections to give it to
+	sole     *attempt      // alone gets it, as it is not to be sent twice; nil: all do, or nobody has yet
+	leadErr  error         // why the first one failed
+	racing   int           // rivals that still may answer
 	tried    []*path[transport.StreamDialer]
 	again    bool            // the first path was tried again
 	sentAt   time.Time       // when the first bytes left
@@ -64,24 +65,6 @@ type stream struct {
 	writeBy  time.Time
 }
 
-// attempt is a connection over one path that a flow may end up with.
-type attempt struct {
-	path    *path[transport.StreamDialer]
-	conn    transport.StreamConn
-	inPlace transport.HeadroomWriter // conn, where it takes payloads in place; else nil
-	room    transport.Headroom
-	began   time.Time
-
-	mu    sync.Mutex // held while something of the flight is sent, and never taken under the stream's
-	sent  int        // bytes of it
-	ended bool       // its end too
-	err   error      // why nothing can be sent
-
-	// Guarded by the stream's lock.
-	sendErr error // err
-	unsent  bool  // not a byte of the flight left
-}
-
 var (
 	_ transport.StreamConn     = (*stream)(nil)
 	_ transport.HeadroomWriter = (*stream)(nil)
@@ -90,19 +73,11 @@ var (
 	_ transport.Carried        = (*stream)(nil)
 )
 
-func newAttempt(p *path[transport.StreamDialer], conn transport.StreamConn) *attempt {
-	a := &attempt{path: p, conn: conn, began: time.Now()}
-	if h, ok := conn.(transport.HeadroomWriter); ok {
-		a.inPlace, a.room = h, h.Headroom()
-	}
-	return a
-}
-
 func newStream(
 	g *group[transport.StreamDialer], p *path[transport.StreamDialer], conn transport.StreamConn,
 	target string, began time.Time,
 ) *stream {
-	s := &stream{group: g, target: target, lead: newAttempt(p, conn), changed: make(chan struct{}, 1)}
+	s := &stream{group: g, target: target, lead: newAttempt(p, conn), changed: make(chan struct{})}
 	s.room = transport.Headroom{Max: transport.RecordSize}
 	if s.lead.inPlace != nil {
 		s.room = s.lead.room
@@ -220,32 +195,43 @@ func (s *stream) WriteHeadroom(buf []byte, front, back int) error {
 // that takes p straight.
 func (s *stream) keep(p []byte) (bool, error) {
 	s.mu.Lock()
-	switch {
-	case s.closed:
+	if kept, err := s.admit(len(p)); !kept {
 		s.mu.Unlock()
-		return false, net.ErrClosed
-	case s.winner.Load() != nil:
-		s.mu.Unlock()
-		return false, nil
-	case s.ended:
-		s.mu.Unlock()
-		return false, errWriteEnded
-	}
-	if len(s.flight)+len(p) > maxFlight {
-		defer s.mu.Unlock()
-		if s.leadErr != nil {
-			return false, s.leadErr
-		}
-		s.settle(s.lead) // there is no way back from it
-		return false, nil
+		return false, err
 	}
 	s.flight = append(s.flight, p...)
 	s.startClock()
-	if s.racing > 0 && !s.mayReplay() {
-		s.alone = true
-		s.stopRivals()
-	}
+	s.restrict()
 	return true, s.pumpAll()
+}
+
+// admit waits for room for n more bytes of the flight, and reports false when there will be none. A flight
+// that outgrows what is kept has no way back from whoever has got it. The caller holds mu.
+func (s *stream) admit(n int) (bool, error) {
+	for {
+		switch {
+		case s.closed:
+			return false, net.ErrClosed
+		case s.winner.Load() != nil:
+			return false, nil
+		case s.ended:
+			return false, errWriteEnded
+		case s.dropped+len(s.flight)+n <= maxFlight:
+			return true, nil
+		case s.leadErr == nil && s.lead.sendErr == nil:
+			s.settle(s.lead)
+			return false, nil
+		}
+		s.choose()
+		switch {
+		case s.sole != nil:
+			return s.sole.sendErr == nil, s.sole.sendErr
+		case s.leadErr != nil && s.racing == 0:
+			return false, s.leadErr
+		case !s.waitChange(s.writeBy):
+			return false, os.ErrDeadlineExceeded
+		}
+	}
 }
 
 // pumpAll gives what was just added to all attempts. It returns an error only when the client's own deadline
@@ -272,48 +258,6 @@ func (s *stream) dropFlight() {
 		s.flight = nil
 	}
 }
-
-// pump sends what an attempt has not got of the flight yet. A failure shows to whoever reads from it.
-func (s *stream) pump(a *attempt) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.err == nil {
-		rest, ended := s.unsentTo(a)
-		before := a.sent
-		switch {
-		case len(rest) > 0:
-			a.path.Counters.sent(len(rest))
-			_, a.err = a.conn.Write(rest)
-			a.sent += len(rest)
-		case ended && !a.ended:
-			a.ended = true
-			a.err = a.conn.CloseWrite()
-		default:
-			return nil
-		}
-		if a.err != nil {
-			s.mu.Lock()
-			a.sendErr, a.unsent = a.err, before == 0 && len(rest) <= oneChunk
-			s.mu.Unlock()
-			_ = a.conn.SetReadDeadline(time.Now().Add(lastWords)) // what the server said may still be there
-		}
-	}
-	return a.err
-}
-
-// unsentTo returns what is left for an attempt, and whether the client has ended behind that. The attempt's
-// lock is held.
-func (s *stream) unsentTo(a *attempt) (rest []byte, ended bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a != s.lead && s.alone {
-		return nil, false
-	}
-	return s.flight[min(a.sent, len(s.flight)):], s.ended
-}
-
-// oneChunk fits one chunk of Shadowsocks, of which a server decrypts all or nothing.
-const oneChunk = 8 << 10
 
 // CloseWrite implements transport.StreamConn.
 func (s *stream) CloseWrite() error {
@@ -344,21 +288,19 @@ func (s *stream) finish(how func(net.Conn) error) error {
 	s.mu.Lock()
 	s.closed = true
 	s.stopRivals()
+	s.signal()
 	a := s.current()
 	a.path.exit(s)
 	s.mu.Unlock()
 	err := how(a.conn)
-	s.signal()
 	s.rivals.Wait()
 	return err
 }
 
-// signal has firstAnswer look again.
+// signal has those who wait look again. The caller holds mu.
 func (s *stream) signal() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 // LocalAddr implements net.Conn.
@@ -377,8 +319,8 @@ func (s *stream) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	s.readBy = t
 	a, gone := s.current(), s.leadGone()
-	s.mu.Unlock()
 	s.signal()
+	s.mu.Unlock()
 	if gone {
 		return nil
 	}
@@ -390,6 +332,7 @@ func (s *stream) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	s.writeBy = t
 	a, gone := s.current(), s.leadGone()
+	s.signal()
 	s.mu.Unlock()
 	if gone {
 		return nil
