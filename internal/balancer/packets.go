@@ -144,11 +144,11 @@ func (k *packets) move(from *packetSocket) *packetSocket {
 	return h
 }
 
-// settle makes h the socket in use, unless the association was closed.
+// settle makes h the socket in use, unless the association was closed, or answered after all.
 func (k *packets) settle(h, from *packetSocket) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed {
+	if k.closed || k.unanswered.Load() == 0 {
 		return false
 	}
 	k.home.Store(h)
@@ -225,6 +225,9 @@ func (k *packets) answer(h *packetSocket) {
 	k.booked.Store(int64(now))
 	h.path.Health.Answered(k.began.Add(now))
 	k.mu.Lock()
+	if k.silent == h.path { // it was not: the answer was on its way
+		k.silent = nil
+	}
 	silent := k.silent
 	prompt := now-k.moved < promptAnswer
 	if silent != nil && !prompt {

@@ -240,6 +240,46 @@ func TestMoveToAPathThatFails(t *testing.T) {
 	})
 }
 
+// An answer that comes while an association moves shows that its path was not silent.
+func TestAnswerDuringAMove(t *testing.T) {
+	for name, late := range map[string]bool{"while the other one is dialed": false, "right afterwards": true} {
+		t.Run(name, func(t *testing.T) {
+			withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
+				conn := listen(t, b)
+				defer conn.Close()
+				k := conn.(*packets)
+				before := k.home.Load()
+				ups[1].listen = func(context.Context) error {
+					if !late {
+						k.answer(before)
+					}
+					return nil
+				}
+				write(t, conn, "10.0.0.1:53")
+				time.Sleep(packetSilence)
+				write(t, conn, "10.0.0.1:53")
+				if late {
+					k.answer(before)
+				}
+				if moved := k.home.Load() != before; moved != late {
+					t.Errorf("moved: %v, want %v", moved, late)
+				}
+				k.answer(k.home.Load())
+				if ups[0].record.Status(time.Now()).Cooling {
+					t.Error("the path that answered is cooling")
+				}
+				want := []int{1, 0}
+				if late {
+					want = []int{0, 1}
+				}
+				if got := associations(b); !slices.Equal(got, want) {
+					t.Errorf("%v associations counted, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
 // An association that is closed while it moves leaves nothing open.
 func TestCloseEndsAMove(t *testing.T) {
 	withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
