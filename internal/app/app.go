@@ -72,7 +72,9 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 		return nil, err
 	}
 	a.apply(p)
-	return a, a.state.load(time.Now())
+	err = a.state.load(time.Now())
+	a.probing.acquit(a.fleet)
+	return a, err
 }
 
 var errNothingToDo = errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +

@@ -97,19 +97,23 @@ type unit struct {
 // opened and nothing closed. gone is told of a unit that is not used any more.
 func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
 	n := &fleet{common: commonOf(c), parts: f.parts}
-	kept := f.units
-	if !n.common.equal(f.common) {
-		kept = nil
+	same := n.common.equal(f.common)
+	if !same {
 		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Logger: f.parts.log}
 		n.parts.sockets = dialer.New(o)
 	}
 	for _, entry := range c.Upstreams {
-		u := find(kept, entry)
-		if u == nil {
-			var err error
-			if u, err = n.build(c, entry, gone); err != nil {
-				return nil, fmt.Errorf("upstream %s: %w", entry.Name, err)
-			}
+		before := find(f.units, entry)
+		if before != nil && same {
+			n.units = append(n.units, before)
+			continue
+		}
+		u, err := n.build(c, entry, gone)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", entry.Name, err)
+		}
+		if before != nil {
+			u.inherit(before, time.Now())
 		}
 		n.units = append(n.units, u)
 	}
@@ -165,6 +169,27 @@ func (f *fleet) named(name string) *unit {
 		return nil
 	}
 	return f.units[i]
+}
+
+// inherit takes over what is known of the same server.
+func (u *unit) inherit(before *unit, now time.Time) {
+	if u.stream != nil {
+		u.stream.Health.Restore(before.stream.Health.Snapshot(), now)
+	}
+	if u.packet != nil {
+		u.packet.Health.Restore(before.packet.Health.Snapshot(), now)
+	}
+}
+
+// records are the health of its paths.
+func (u *unit) records() (records []*health.Record) {
+	if u.stream != nil {
+		records = append(records, u.stream.Health)
+	}
+	if u.packet != nil {
+		records = append(records, u.packet.Health)
+	}
+	return records
 }
 
 // leave counts a path that is not used any more, and reports whether it was the last one.

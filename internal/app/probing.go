@@ -105,6 +105,18 @@ func (p *probing) use(next *health.Prober) {
 	p.start()
 }
 
+// acquit has the paths that are not probed be unknown where they were down: nobody would find them up again.
+func (p *probing) acquit(f *fleet) {
+	probed := p.current.Load().upstreamOf
+	for _, u := range f.units {
+		for _, record := range u.records() {
+			if _, ok := probed[record]; !ok {
+				record.Excuse()
+			}
+		}
+	}
+}
+
 // start runs the prober of the moment, if it is time for that. The caller holds mu.
 func (p *probing) start() {
 	current := p.current.Load()

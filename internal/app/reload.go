@@ -88,6 +88,7 @@ func (a *App) apply(p plan) {
 	o := balancerOptions(p.config)
 	o.Trouble = a.probing.trouble
 	a.probing.use(p.prober)
+	a.probing.acquit(p.fleet)
 	a.balancer.Update(p.fleet.members(p.config), o)
 	a.server.Update(p.settings)
 	a.state.use(p.fleet)

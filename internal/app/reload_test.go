@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
 
@@ -78,6 +80,49 @@ func TestReloadReplacesUpstreams(t *testing.T) {
 		t.Errorf("end of the old flow = %v", err)
 	}
 	idle(t, old)
+}
+
+// TestReloadKeepsWhatWasLearnt shows that an upstream that is made anew with other limits is no stranger.
+func TestReloadKeepsWhatWasLearnt(t *testing.T) {
+	rest := "probe: {enable_tcp: false, enable_udp: false}\nupstreams:\n" +
+		entry(t, startServer(t, outlinetest.Config{}))
+	c := startClient(t, "127.0.0.1:0", rest)
+	before := c.app.fleet.units[0]
+	before.stream.Health.Success(time.Now(), 42*time.Millisecond)
+	before.packet.Health.Success(time.Now(), 43*time.Millisecond)
+	reload(t, c, "127.0.0.1:0", "selection: {cooldown: 7s}\n"+rest)
+	after := c.app.fleet.units[0]
+	if after == before {
+		t.Fatal("the upstream is the same as before")
+	}
+	tcp, udp := after.stream.Health.Status(time.Now()), after.packet.Health.Status(time.Now())
+	if tcp.RTT != 42*time.Millisecond || udp.RTT != 43*time.Millisecond || tcp.State != health.Up {
+		t.Errorf("it knows %+v and %+v", tcp, udp)
+	}
+}
+
+// TestReloadWithoutProbes shows that an upstream which was down does not stay so for ever once nobody probes
+// it.
+func TestReloadWithoutProbes(t *testing.T) {
+	rest := "upstreams:\n" + entry(t, startServer(t, outlinetest.Config{}))
+	c := startClient(t, "127.0.0.1:0", rest)
+	nobody := closedPort(t)
+	for _, off := range []string{
+		fmt.Sprintf("probe: {tcp_target: %q, enable_udp: false}\n", nobody), "disable_probes: true\n",
+	} {
+		u := c.app.fleet.units[0]
+		for range 2 {
+			u.stream.Health.Failure(time.Now(), io.ErrUnexpectedEOF)
+			u.packet.Health.Failure(time.Now(), io.ErrUnexpectedEOF)
+		}
+		reload(t, c, "127.0.0.1:0", off+rest)
+		if got := u.packet.Health.Status(time.Now()).State; got == health.Down {
+			t.Errorf("%s: UDP is %v", off, got)
+		}
+	}
+	if got := c.app.fleet.units[0].stream.Health.Status(time.Now()).State; got == health.Down {
+		t.Errorf("TCP is %v", got)
+	}
 }
 
 // TestReloadListens shows that listeners which go leave their flows alone, and that one whose place another

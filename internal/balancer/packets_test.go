@@ -242,7 +242,7 @@ func TestMoveToAPathThatFails(t *testing.T) {
 
 // An answer that comes while an association moves shows that its path was not silent.
 func TestAnswerDuringAMove(t *testing.T) {
-	for name, late := range map[string]bool{"while the other one is dialed": false, "right afterwards": true} {
+	for name, late := range map[string]bool{"while the other is dialed": false, "afterwards": true} {
 		t.Run(name, func(t *testing.T) {
 			withPackets(t, func(t *testing.T, b *Balancer, ups []*fakePackets, _ *[]int) {
 				conn := listen(t, b)

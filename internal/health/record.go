@@ -122,8 +122,8 @@ func (r *Record) FlowFailed(now time.Time, err error) {
 	r.cool(now.Add(r.policy.Cooldown), why)
 }
 
-// Excuse says that a probe failed although it reached the upstream, and that its target is to blame. Nothing
-// counts; a path that such failures put down is unknown again.
+// Excuse says that no failed probe counts: a probe reached the upstream and its target is to blame, or there
+// are no probes any more. A path that such failures put down is unknown again.
 func (r *Record) Excuse() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
