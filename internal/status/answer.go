@@ -27,7 +27,7 @@ var (
 		"send none, or Content-Type: application/json",
 	}
 	noPage = &problem{
-		http.StatusNotFound, "there is nothing here", "the report is at /api/v1/status",
+		http.StatusNotFound, "there is nothing here", "the page is at /, the report at /api/v1/status",
 	}
 	noAction = &problem{
 		http.StatusNotFound, "no such action", "there are select, drain, enable and probe",

@@ -3,6 +3,7 @@
 // It stands beside the inbounds: what it shows is a [report.Report], what it can change goes through
 // [Control], and both are the application's. Handler has these calls:
 //
+//	GET  /                                     the page
 //	GET  /healthz                              the program runs
 //	GET  /readyz                               200 when an upstream can be used, else 503
 //	GET  /api/v1/status                        the report

@@ -61,6 +61,7 @@ func Handler(o Options) http.Handler {
 	}
 	a := &api{Options: o, guard: newGuard(o.Token, o.Hosts), snapshot: snapshot{source: o.Source}}
 	mux := http.NewServeMux()
+	mux.Handle("/{$}", get(a.page()))
 	mux.Handle("/healthz", get(a.healthz))
 	mux.Handle("/readyz", get(a.readyz))
 	mux.Handle("/api/v1/status", get(a.see(a.status)))
