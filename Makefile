@@ -22,6 +22,9 @@ demo: ## a local server, the client and a few requests
 interop: ## the client against real peers (installs them with apt, as root)
 	.ci/run interop
 
+page: ## the status page in Chromium (installs it with apt, as root)
+	.ci/run page
+
 chaos: ## 200 flows for two minutes while one server after another breaks
 	go run ./test/chaos
 
@@ -34,4 +37,4 @@ bench: ## every benchmark, a few rounds
 ci: ## everything that has to pass before a merge
 	.ci/run
 
-.PHONY: help build test race lint demo interop chaos fuzz bench ci
+.PHONY: help build test race lint demo interop page chaos fuzz bench ci
