@@ -3,14 +3,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/app"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
@@ -37,6 +40,11 @@ type options struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "status" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return runStatus(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parseFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -107,6 +115,7 @@ func reload(o options, a *app.App, log *slog.Logger) {
 const usage = `outline-cli-ws lets applications reach the internet through Outline servers.
 
 Usage: outline-cli-ws [-c config.yaml]
+       outline-cli-ws status [-c config.yaml | -addr ADDRESS] [-watch] [-json]
 
 `
 
