@@ -86,7 +86,11 @@ func serve(o options, c *config.Config, stderr io.Writer) int {
 		log.Error("cannot start", "err", err)
 		return exitUsage
 	}
-	s := watchSignals(func() { reload(o, a, log) })
+	a.Load = func() (*config.Config, error) {
+		warnOfReaders(o.config, log)
+		return o.load()
+	}
+	s := watchSignals(func() { reload(a, log) })
 	defer s.close()
 	err = a.Run(s.stop, s.cut)
 	switch {
@@ -100,12 +104,8 @@ func serve(o options, c *config.Config, stderr io.Writer) int {
 }
 
 // reload has the program go on with what the file says now. A file with mistakes changes nothing.
-func reload(o options, a *app.App, log *slog.Logger) {
-	err := a.ReloadFrom(func() (*config.Config, error) {
-		warnOfReaders(o.config, log)
-		return o.load()
-	})
-	if err != nil {
+func reload(a *app.App, log *slog.Logger) {
+	if err := a.ReloadFile(); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			log.Error("not reloaded: the configuration in force stays", "err", line)
 		}

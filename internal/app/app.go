@@ -37,7 +37,12 @@ type App struct {
 	inbound  *inboundTally
 	started  time.Time
 	facts    atomic.Pointer[facts]
-	closing  sync.WaitGroup // units that are not used any more
+	api      api
+	closing  sync.WaitGroup // units and listeners that are not used any more
+
+	// Load reads the configuration again when the status API is asked to; nil: it cannot. It is to be set
+	// before Run.
+	Load func() (*config.Config, error)
 
 	reloading sync.Mutex // one configuration after the other; guards the following
 	reloads   report.Reload
@@ -65,7 +70,7 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	a.metrics = metrics.New(Version(), a.Report)
 	none := &fleet{parts: parts{
 		budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), log: log,
-		tallies: &a.tallies, metrics: a.metrics, lost: a.probing.lost,
+		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,
 	}}
 	p, err := a.plan(c, none)
 	if err != nil {
@@ -109,7 +114,7 @@ func (a *App) open(fresh map[place]net.Listener) {
 	for _, p := range slices.SortedFunc(maps.Keys(fresh), comparePlaces) {
 		l := fresh[p]
 		ctx, cancel := context.WithCancel(a.serving)
-		d := &door{addr: l.Addr().String(), close: cancel, done: make(chan struct{})}
+		d := &door{listener: l, addr: l.Addr().String(), stop: cancel, done: make(chan struct{})}
 		a.doors[p] = d
 		a.log.InfoContext(ctx, "listening", "inbound", p.kind, "addr", d.addr)
 		go func() { // shut waits for it
@@ -129,26 +134,30 @@ func (a *App) serve(ctx context.Context, kind string, l net.Listener) {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", a.metrics.Handler())
 		_ = status.Serve(ctx, l, mux)
+	case kindStatus:
+		_ = status.Serve(ctx, l, &a.api)
 	}
 }
 
-// shut stops accepting at a place; its flows go on. The caller holds reloading.
+// shut stops accepting at a place; its flows go on, and so does a request that has asked for just this. The
+// caller holds reloading.
 func (a *App) shut(p place) {
 	d := a.doors[p]
 	delete(a.doors, p)
-	d.close()
-	<-d.done
+	d.stop()
+	_ = d.listener.Close() // now, for whoever takes its place
+	a.closing.Go(func() { <-d.done })
 }
 
 // drain lets flows finish and then closes what they shared.
 func (a *App) drain(cut context.Context) {
 	a.log.InfoContext(cut, "stopping", "drain", drainTime.String())
 	a.reloading.Lock()
-	defer a.reloading.Unlock()
 	a.stopped = true
 	for p := range a.doors {
 		a.shut(p)
 	}
+	a.reloading.Unlock()
 	ctx, cancel := context.WithTimeout(cut, drainTime)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {

@@ -34,7 +34,7 @@ type parts struct {
 	sockets *dialer.Dialer // of the common settings in force
 	tallies *tallies
 	metrics *metrics.Metrics
-	lost    func(upstream string) // see probing
+	soon    func(upstream string) bool // see probing
 	log     *slog.Logger
 }
 

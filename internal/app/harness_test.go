@@ -207,7 +207,7 @@ func startClient(t *testing.T, listen, rest string) *client {
 			}
 		}
 	})
-	_, after, _ := strings.Cut(book.wait(t, "listening").attrs, "addr=")
+	_, after, _ := strings.Cut(book.wait(t, "listening", "socks5").attrs, "addr=")
 	c.addr = strings.TrimSpace(after)
 	return c
 }

@@ -118,9 +118,10 @@ func isLeftBehind(ctx context.Context, path string) bool {
 
 // door is a listener that is served.
 type door struct {
-	addr  string // that it has got
-	close context.CancelFunc
-	done  chan struct{} // closed when nothing is accepted any more
+	listener net.Listener
+	addr     string // that it has got
+	stop     context.CancelFunc
+	done     chan struct{} // closed when nothing is accepted any more
 }
 
 // listenNetwork keeps an IPv4 address to IPv4, which package net would open for IPv6 too where it is 0.0.0.0.

@@ -134,12 +134,12 @@ func (p *probing) trouble(record *health.Record) {
 	current.soon(current.upstreamOf[record])
 }
 
-// lost is trouble when a connection to an upstream died that carried nothing.
-func (p *probing) lost(upstream string) { p.current.Load().soon(upstream) }
+// soon has the paths of an upstream probed, and reports whether any is probed at all.
+func (p *probing) soon(upstream string) bool { return p.current.Load().soon(upstream) }
 
-// soon has the paths of an upstream probed, as far as probes are on.
-func (p *prober) soon(upstream string) {
+func (p *prober) soon(upstream string) bool {
 	for _, i := range p.paths[upstream] {
 		p.Soon(i)
 	}
+	return len(p.paths[upstream]) > 0
 }

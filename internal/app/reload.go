@@ -14,9 +14,9 @@ import (
 // ErrStopping says that the program is about to end, and takes no other configuration.
 var ErrStopping = errors.New("the program is stopping")
 
-// ReloadFrom reloads what load returns, and has reports tell how that went.
-func (a *App) ReloadFrom(load func() (*config.Config, error)) error {
-	c, err := load()
+// ReloadFile reloads what Load returns, and has reports tell how that went.
+func (a *App) ReloadFile() error {
+	c, err := a.Load()
 	if err == nil {
 		err = a.Reload(c)
 	}
@@ -92,6 +92,7 @@ func (a *App) apply(p plan) {
 	a.balancer.Update(p.fleet.members(p.config), o)
 	a.server.Update(p.settings)
 	a.state.use(p.fleet)
+	a.api.use(a.statusOptions(p.config))
 	a.config, a.fleet = p.config, p.fleet
 	for _, name := range a.tallies.retain(p.fleet) {
 		a.metrics.Forget(name)

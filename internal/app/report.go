@@ -131,6 +131,7 @@ func reportPath(s balancer.PathStatus, t *pathTally, e *carrier.Endpoint) report
 		Penalty: report.SecondsOf(known.Penalty), Stale: report.SecondsOf(known.Stale),
 		LastRTT: report.SecondsOf(known.LastRTT), LastErrorAt: known.LastErrorAt,
 		LastProbe: known.LastSample, LastAnswer: known.LastAnswer,
+		Preferred: s.Wish == balancer.Preferred, Drained: s.Wish == balancer.Drained,
 		Flows: s.Flows, Selected: t.Selected.Load(), Traffic: report.Traffic{
 			BytesIn: t.BytesIn.Load(), BytesOut: t.BytesOut.Load(),
 			PacketsIn: t.PacketsIn.Load(), PacketsOut: t.PacketsOut.Load(),

@@ -126,11 +126,11 @@ func TestFiguresOutliveAReload(t *testing.T) {
 	target, err := outlinetest.StartEcho("")
 	echo := startTarget(t, target, err)
 	ask(t, connect(t, c, echo.Addr()), "ten bytes!")
-	load := func() (*config.Config, error) {
+	c.app.Load = func() (*config.Config, error) {
 		changed := strings.Replace(named, "name:", "half_close: defer, name:", 1)
 		return load(t, "127.0.0.1:0", "upstreams:\n"+changed), nil
 	}
-	if err := c.app.ReloadFrom(load); err != nil {
+	if err := c.app.ReloadFile(); err != nil {
 		t.Fatal(err)
 	}
 	r := c.app.Report()
@@ -141,9 +141,9 @@ func TestFiguresOutliveAReload(t *testing.T) {
 		t.Errorf("reload = %+v, want one that worked", r.Reload)
 	}
 	broken := errors.New("upstreams: is missing")
-	fail := func() (*config.Config, error) { return nil, broken }
-	if err := c.app.ReloadFrom(fail); !errors.Is(err, broken) {
-		t.Errorf("ReloadFrom = %v, want %v", err, broken)
+	c.app.Load = func() (*config.Config, error) { return nil, broken }
+	if err := c.app.ReloadFile(); !errors.Is(err, broken) {
+		t.Errorf("ReloadFile = %v, want %v", err, broken)
 	}
 	if r := c.app.Report().Reload; r.Failed != 1 || r.Err != broken.Error() {
 		t.Errorf("reload = %+v, want one that failed too", r)

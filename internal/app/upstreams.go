@@ -67,7 +67,7 @@ func (f *upstreamFactory) build(entry config.Upstream) (*unit, error) {
 		Standby:     f.common.standby,
 		DialTimeout: f.config.DialTimeout,
 		OnBadPacket: func(err error) { f.log.Debug("packet dropped", "proto", balancer.UDP, "err", err) },
-		OnLost:      func() { f.parts.lost(entry.Name) },
+		OnLost:      func() { f.parts.soon(entry.Name) },
 	})
 	u.close = append([]io.Closer{u.up}, f.closers...)
 	return u, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
@@ -75,6 +76,7 @@ const (
 type Balancer struct {
 	streams *group[transport.StreamDialer]
 	packets *group[transport.PacketListener]
+	wishing sync.Mutex // one wish after the other
 }
 
 var (

@@ -31,10 +31,15 @@ const (
 	ReasonDown    Reason = "down"    // probes of the one before fail
 	ReasonCooling Reason = "cooling" // a flow failed on it
 	ReasonBetter  Reason = "better"  // the score has been better for some time
+	// Somebody chose the one after, or took out the one before.
+	ReasonSelected Reason = "selected"
+	ReasonDrained  Reason = "drained"
 )
 
 // reasons are all of them.
-var reasons = [...]Reason{ReasonFirst, ReasonDown, ReasonCooling, ReasonBetter}
+var reasons = [...]Reason{
+	ReasonFirst, ReasonDown, ReasonCooling, ReasonBetter, ReasonSelected, ReasonDrained,
+}
 
 // rank orders what may be used before what may not. The last hope is a path that is known to be down.
 type rank uint8
@@ -51,12 +56,13 @@ const (
 
 // view is what the choice knows of a path.
 type view struct {
+	wish  Wish
 	rank  rank
 	score time.Duration
 }
 
-func viewOf(s health.Status, weight float64) view {
-	v := view{score: s.Score(weight)}
+func viewOf(s health.Status, weight float64, wish Wish) view {
+	v := view{wish: wish, score: s.Score(weight)}
 	switch {
 	case s.State == health.Down:
 		v.rank = down
@@ -68,10 +74,33 @@ func viewOf(s health.Status, weight float64) view {
 	return v
 }
 
-// compare is negative if v is to be tried before w.
+// compare is negative if v is to be tried before w: what is drained comes last, whatever else there is, and
+// what is preferred comes first while it is eligible.
 func (v view) compare(w view) int {
-	return cmp.Or(cmp.Compare(v.rank, w.rank), cmp.Compare(v.score, w.score))
+	return cmp.Or(
+		before(w.drained(), v.drained()), before(v.preferred(), w.preferred()),
+		cmp.Compare(v.rank, w.rank), cmp.Compare(v.score, w.score),
+	)
 }
+
+// before is negative if v alone is true, and positive if w alone is.
+func before(v, w bool) int {
+	switch {
+	case v == w:
+		return 0
+	case v:
+		return -1
+	}
+	return 1
+}
+
+func (v view) drained() bool { return v.wish == Drained }
+
+// preferred reports whether the wish for v counts.
+func (v view) preferred() bool { return v.wish == Preferred && v.rank == eligible }
+
+// usable reports whether flows may be given to the path.
+func (v view) usable() bool { return v.rank.usable() && !v.drained() }
 
 func (v view) better(w view) bool { return v.compare(w) < 0 }
 
@@ -101,6 +130,10 @@ func (c choice) next(now time.Time, views []view, p policy) (after choice, reaso
 	switch {
 	case c.current < 0:
 		return choice{current: best, since: now}, ReasonFirst
+	case views[c.current].drained() && !views[best].drained():
+		return c.to(best, now), ReasonDrained
+	case views[best].preferred() && !views[c.current].preferred():
+		return c.to(best, now), ReasonSelected
 	case views[c.current].rank > views[best].rank:
 		reason = ReasonDown
 		if views[c.current].rank < down {
@@ -149,7 +182,7 @@ func share(n int, views []view) []int {
 	keep := make([]int, len(views))
 	var best []int // the usable ones
 	for i, v := range views {
-		if v.rank < down {
+		if v.rank < down && !v.drained() {
 			best = append(best, i)
 		}
 	}

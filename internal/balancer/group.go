@@ -70,8 +70,11 @@ func (g *group[D]) update(next *lineup[D]) {
 		if same := before.find(p.Health); same != nil {
 			next.paths[i] = same
 			same.weight.Store(p.weight.Load())
+		} else if renewed := before.named(p.name); renewed != nil {
+			p.wish.Store(renewed.wish.Load())
 		}
 	}
+	next.release()
 	if c := g.choice.current; c >= 0 {
 		g.choice.current = slices.Index(next.paths, before.paths[c])
 	}
@@ -104,7 +107,8 @@ func (g *group[D]) pick(ctx context.Context, addr string, now time.Time) (*path[
 	key := l.options.Affinity.key(ctx, addr)
 	if key != "" {
 		p := g.homes.find(key, now)
-		if p != nil && slices.Contains(l.paths, p) && p.Health.Status(now).Eligible() {
+		home := p != nil && slices.Contains(l.paths, p) && p.Health.Status(now).Eligible()
+		if home && p.wish.Load() != Drained && !l.isPreferred(now) {
 			return p, key
 		}
 	}
@@ -224,12 +228,12 @@ func (g *group[D]) reset(lost []*path[D]) {
 	}
 }
 
-// alternatives returns the other paths, the best first.
+// alternatives returns the other paths that may get new flows, the best first.
 func (l *lineup[D]) alternatives(now time.Time, to *path[D]) []*path[D] {
 	views := make(map[*path[D]]view, len(l.paths))
 	rest := make([]*path[D], 0, len(l.paths))
 	for _, p := range l.paths {
-		if p != to {
+		if p != to && p.wish.Load() != Drained {
 			views[p], rest = p.view(now), append(rest, p)
 		}
 	}

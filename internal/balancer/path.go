@@ -16,6 +16,7 @@ type path[D any] struct {
 	Path[D]
 	name   string
 	weight weight
+	wish   wish
 	left   atomic.Bool // flows that can move elsewhere should
 	lost   bool        // it is down besides; guarded by the group's lock
 
@@ -58,10 +59,12 @@ func newPath[D any](m Member, p Path[D]) *path[D] {
 	return n
 }
 
-func (p *path[D]) view(now time.Time) view { return viewOf(p.Health.Status(now), p.weight.Load()) }
+func (p *path[D]) view(now time.Time) view {
+	return viewOf(p.Health.Status(now), p.weight.Load(), p.wish.Load())
+}
 
-// usable reports whether the path is known to work, as far as anything is.
-func (p *path[D]) usable(now time.Time) bool { return p.view(now).rank.usable() }
+// usable reports whether flows may be given to the path, and it is known to work as far as anything is.
+func (p *path[D]) usable(now time.Time) bool { return p.view(now).usable() }
 
 // keep passes on how many connections to have ready. A negative number is the last word, for none.
 func (p *path[D]) keep(n int) {

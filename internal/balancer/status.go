@@ -16,7 +16,8 @@ type PathStatus struct {
 	Score   time.Duration
 	Usable  bool // flows may be given to it
 	Current bool // new flows go over it
-	Flows   int  // open on it
+	Wish    Wish
+	Flows   int // open on it
 }
 
 // Paths returns the paths of all members, those of TCP first.
@@ -31,13 +32,13 @@ func (g *group[D]) status(now time.Time) []PathStatus {
 	all := make([]PathStatus, 0, len(l.paths))
 	for i, p := range l.paths {
 		known := p.Health.Status(now)
-		v := viewOf(known, p.weight.Load())
+		v := viewOf(known, p.weight.Load(), p.wish.Load())
 		p.mu.Lock()
 		flows := len(p.flows)
 		p.mu.Unlock()
 		all = append(all, PathStatus{
 			Name: p.name, Proto: g.proto, Health: p.Health, Status: known, Score: v.score,
-			Usable: v.rank.usable(), Current: i == current, Flows: flows,
+			Usable: v.usable(), Wish: v.wish, Current: i == current, Flows: flows,
 		})
 	}
 	return all
