@@ -22,8 +22,9 @@ func (s *stream) firstAnswer() error {
 	failed := s.leadErr
 	s.mu.Unlock()
 	if failed == nil {
-		err := waitRead(s.lead.conn)
-		if settled, err := s.leadSaid(err); settled {
+		settled, err := s.leadSaid(waitRead(s.lead.conn))
+		if settled {
+			s.refused(err)
 			return err
 		}
 		s.leadFailed(err)
@@ -72,6 +73,14 @@ func (s *stream) leadFailed(err error) {
 	s.mu.Unlock()
 	if !closed {
 		s.suspect(s.lead.path)
+	}
+}
+
+// refused has the first path probed when its targets refuse one after another. A flow that ended so cannot be
+// saved: its target had the choice.
+func (s *stream) refused(err error) {
+	if health := s.lead.path.Health; isEnd(err) && health.Refused(time.Now(), s.target) {
+		s.group.options().Trouble(health)
 	}
 }
 

@@ -42,7 +42,9 @@ type Record struct {
 	coolCause  cause
 	stall      string // a target that stalled; "" = none since the last answer
 	stallAt    time.Time
-	stallRow   int // how often stalls cooled it since the last answer
+	stallRow   int    // how often stalls cooled it since the last answer
+	refusal    string // a target that refused; "" = none since the last answer
+	refusalAt  time.Time
 	lastErr    error
 	lastErrAt  time.Time
 	lastAnswer time.Time
@@ -139,7 +141,7 @@ func (r *Record) Answered(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastAnswer = now
-	r.stall, r.stallRow = "", 0
+	r.stall, r.stallRow, r.refusal = "", 0, ""
 	r.failures = 0
 	r.state = Up
 	r.endCooling(now, stalled)
@@ -163,6 +165,18 @@ func (r *Record) Stalled(now time.Time, target string) {
 	r.cool(now.Add(r.policy.Cooldown<<r.stallRow), stalled)
 	r.stall = ""
 	r.stallRow = min(r.stallRow+1, maxStallShift)
+}
+
+// Refused says that a target ended a flow without an answer. It reports whether that is a reason to probe the
+// path: another target did so too, nothing was answered since, and so the server may reach none of them.
+func (r *Record) Refused(now time.Time, target string) (doubtful bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal == "" || now.Sub(r.refusalAt) > stallWindow {
+		r.refusal, r.refusalAt = target, now
+		return false
+	}
+	return r.refusal != target
 }
 
 // Status returns what is known, as of now.

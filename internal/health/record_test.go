@@ -357,3 +357,34 @@ func TestRecordIsConcurrent(t *testing.T) {
 	}
 	running.Wait()
 }
+
+// Targets refuse for reasons of their own. When all do, it may be the server that reaches none.
+func TestRefusals(t *testing.T) {
+	r := health.NewRecord(health.Policy{Cooldown: 20 * time.Second})
+	now := time.Now()
+	for i, step := range []struct {
+		after    time.Duration
+		target   string
+		answered bool
+		want     bool
+	}{
+		{0, "a:1", false, false},
+		{time.Second, "a:1", false, false},
+		{time.Second, "b:1", false, true},
+		{time.Second, "c:1", false, true},
+		{time.Second, "a:1", true, false},
+		{time.Second, "b:1", false, true},
+		{2 * time.Minute, "b:1", false, false},
+	} {
+		now = now.Add(step.after)
+		if step.answered {
+			r.Answered(now)
+		}
+		if got := r.Refused(now, step.target); got != step.want {
+			t.Errorf("step %d: Refused(%s) = %v, want %v", i, step.target, got, step.want)
+		}
+	}
+	if s := r.Status(now); s.Cooling || s.Penalty > 0 {
+		t.Errorf("status = %+v", s)
+	}
+}
