@@ -32,9 +32,19 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// warnOfReaders warns when other users of this machine can read the secrets in the configuration.
-func warnOfReaders(path string, log *slog.Logger) {
+// warnOfReaders warns when other users of this machine can read the secrets in the configuration, or in a
+// file that it names.
+func warnOfReaders(path string, c *config.Config, log *slog.Logger) {
 	if readable, err := config.OthersCanRead(path); err == nil && readable {
 		log.Warn("other users can read the configuration with its secrets", "fix", "chmod 600 "+path)
+	}
+	for _, u := range c.Upstreams {
+		if u.SecretFile == "" {
+			continue
+		}
+		if readable, err := config.OthersCanRead(u.SecretFile); err == nil && readable {
+			log.Warn("other users can read the secret of an upstream", "upstream", u.Name,
+				"fix", "chmod 600 "+u.SecretFile)
+		}
 	}
 }

@@ -80,15 +80,18 @@ func (o options) load() (*config.Config, error) {
 // serve runs the program until a signal.
 func serve(o options, c *config.Config, stderr io.Writer) int {
 	log := newLogger(c, stderr)
-	warnOfReaders(o.config, log)
+	warnOfReaders(o.config, c, log)
 	a, err := app.New(c, log)
 	if err != nil {
 		log.Error("cannot start", "err", err)
 		return exitUsage
 	}
 	a.Load = func() (*config.Config, error) {
-		warnOfReaders(o.config, log)
-		return o.load()
+		c, err := o.load()
+		if err == nil {
+			warnOfReaders(o.config, c, log)
+		}
+		return c, err
 	}
 	s := watchSignals(func() { reload(a, log) })
 	defer s.close()

@@ -198,16 +198,17 @@ const (
 
 // Upstream is one configured server.
 type Upstream struct {
-	Name      string  // unique
-	Weight    float64 // more than 0
-	TCP       URL     // tcp_wss; empty = no TCP
-	UDP       URL     // udp_wss; empty = no UDP
-	Cipher    string  // as in the file
-	Secret    Secret
-	Prefix    []byte // Shadowsocks salt prefix
-	HalfClose HalfClose
-	Headers   map[string]Secret // by canonical name; values may be credentials
-	TLS       TLS
+	Name       string  // unique
+	Weight     float64 // more than 0
+	TCP        URL     // tcp_wss; empty = no TCP
+	UDP        URL     // udp_wss; empty = no UDP
+	Cipher     string  // as in the file
+	Secret     Secret
+	SecretFile string // that holds Secret, ready to open; "" = none does
+	Prefix     []byte // Shadowsocks salt prefix
+	HalfClose  HalfClose
+	Headers    map[string]Secret // by canonical name; values may be credentials
+	TLS        TLS
 }
 
 // TLS is how the certificate of an upstream is checked.

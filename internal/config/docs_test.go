@@ -58,6 +58,9 @@ func TestDocsShowWhatHappens(t *testing.T) {
 	if len(blocks) < 10 {
 		t.Fatalf("docs/config.md has %d blocks of YAML, want more", len(blocks))
 	}
+	t.Chdir(t.TempDir())
+	write(t, "server-1.secret", []byte("s\n"))
+	t.Setenv("ALICE_PASSWORD", "p")
 	for _, block := range blocks {
 		file := block[1]
 		if !strings.Contains(file, "upstreams:") {

@@ -8,7 +8,7 @@ import (
 )
 
 // Equal reports whether both are the same server reached in the same way under the same name. Their weights
-// may differ.
+// may differ, and the files that their secrets come from.
 func (u Upstream) Equal(v Upstream) bool {
 	return u.Name == v.Name && u.TCP == v.TCP && u.UDP == v.UDP && u.HalfClose == v.HalfClose &&
 		u.Cipher == v.Cipher && u.Secret == v.Secret && bytes.Equal(u.Prefix, v.Prefix) &&

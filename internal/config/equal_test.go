@@ -7,19 +7,21 @@ import (
 	"testing"
 )
 
-// Every field of an upstream but its weight makes another upstream of it, those that are added later too.
+// Every field of an upstream but its weight and the file of its secret makes another upstream of it,
+// those that are added later too.
 func TestEqualSeesEveryField(t *testing.T) {
 	changes := map[string]func(u *Upstream){
-		"Name":      func(u *Upstream) { u.Name = "other" },
-		"Weight":    nil,
-		"TCP":       func(u *Upstream) { u.TCP = NewURL("wss://other") },
-		"UDP":       func(u *Upstream) { u.UDP = NewURL("wss://other") },
-		"Cipher":    func(u *Upstream) { u.Cipher = "aes-256-gcm" },
-		"Secret":    func(u *Upstream) { u.Secret = NewSecret("other") },
-		"Prefix":    func(u *Upstream) { u.Prefix = []byte("x") },
-		"HalfClose": func(u *Upstream) { u.HalfClose = HalfCloseDefer },
-		"Headers":   func(u *Upstream) { u.Headers = map[string]Secret{"A": NewSecret("b")} },
-		"TLS":       func(u *Upstream) { u.TLS.ServerName = "other" },
+		"Name":       func(u *Upstream) { u.Name = "other" },
+		"Weight":     nil,
+		"TCP":        func(u *Upstream) { u.TCP = NewURL("wss://other") },
+		"UDP":        func(u *Upstream) { u.UDP = NewURL("wss://other") },
+		"Cipher":     func(u *Upstream) { u.Cipher = "aes-256-gcm" },
+		"Secret":     func(u *Upstream) { u.Secret = NewSecret("other") },
+		"SecretFile": nil,
+		"Prefix":     func(u *Upstream) { u.Prefix = []byte("x") },
+		"HalfClose":  func(u *Upstream) { u.HalfClose = HalfCloseDefer },
+		"Headers":    func(u *Upstream) { u.Headers = map[string]Secret{"A": NewSecret("b")} },
+		"TLS":        func(u *Upstream) { u.TLS.ServerName = "other" },
 	}
 	for i := range reflect.TypeFor[Upstream]().NumField() {
 		name := reflect.TypeFor[Upstream]().Field(i).Name
@@ -32,9 +34,9 @@ func TestEqualSeesEveryField(t *testing.T) {
 		if !a.Equal(b) {
 			t.Fatal("two defaults differ")
 		}
-		if b.Weight = 7; change == nil {
+		if b.Weight, b.SecretFile = 7, "other"; change == nil {
 			if !a.Equal(b) {
-				t.Error("another weight makes another upstream")
+				t.Error("another weight or file of the secret makes another upstream")
 			}
 			continue
 		}

@@ -83,7 +83,7 @@ func (c certificates) decode(d *decoder, at place, n *yaml.Node) {
 
 // readCertificates reads a PEM file. No error names it.
 func readCertificates(path string) (*x509.CertPool, error) {
-	pem, err := readRegular(path)
+	pem, err := readRegular(path, maxFile)
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -94,8 +94,8 @@ func readCertificates(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// readRegular reads a file of at most maxFile bytes. Devices and pipes could block for ever.
-func readRegular(path string) ([]byte, error) {
+// readRegular reads a file of at most most bytes. Devices and pipes could block for ever.
+func readRegular(path string, most int) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -108,9 +108,9 @@ func readRegular(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // only read
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		return nil, wrong("the file is larger than %d bytes", maxFile)
+	data, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	if err == nil && len(data) > most {
+		return nil, wrong("the file is larger than %d bytes", most)
 	}
 	return data, err
 }

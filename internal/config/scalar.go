@@ -276,13 +276,3 @@ func level(into *slog.Level) field {
 		return level, level.UnmarshalText([]byte(name))
 	}}
 }
-
-// secret is a text of at most most bytes that is not to be seen.
-func secret(into *Secret, most int) field {
-	return scalar[Secret]{into, "text", func(s string) (Secret, error) {
-		if len(s) > most {
-			return Secret{}, wrong("is longer than %d bytes", most)
-		}
-		return NewSecret(s), nil
-	}}
-}

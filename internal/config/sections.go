@@ -84,6 +84,7 @@ func (d *decoder) upstreamKeys(u *Upstream) section {
 		{"udp_wss", scalar[URL]{&u.UDP, "a URL like wss://example.com/path", d.parseUpstreamURL}},
 		{"cipher", scalar[string]{&u.Cipher, "the name of a cipher", d.parseCipher}},
 		{"secret", secret(&u.Secret, maxText)},
+		{"secret_file", credential{u}},
 		{"prefix", bytesField{&u.Prefix}},
 		{"half_close", choice(&u.HalfClose, HalfCloseFrame, HalfCloseDefer)},
 		{"headers", headers{&u.Headers}},

@@ -113,14 +113,23 @@ func (d *decoder) validateUpstream(at place, u *Upstream) {
 	if u.Cipher == "" {
 		d.missing(cipher, "is missing")
 	}
-	if u.Secret.IsZero() {
-		d.missing(d.child(at.path+".secret", at.node), "is missing")
-	}
+	d.validateSecret(at, u)
 	if len(u.Prefix) == 0 || d.checks.Prefix == nil || d.failed[cipher.path] {
 		return
 	}
 	if err := d.checks.Prefix(u.Cipher, u.Prefix); err != nil {
 		d.problem(d.child(at.path+".prefix", at.node), "%v", err)
+	}
+}
+
+// validateSecret wants one place for the secret. Which one is meant cannot be told when there are two.
+func (d *decoder) validateSecret(at place, u *Upstream) {
+	secret, file := d.child(at.path+".secret", at.node), d.child(at.path+".secret_file", at.node)
+	switch {
+	case d.has(secret.path) && u.SecretFile != "":
+		d.problem(file, "secret is set too, want one of them")
+	case u.Secret.IsZero() && !d.failed[file.path]:
+		d.missing(secret, "is missing")
 	}
 }
 
