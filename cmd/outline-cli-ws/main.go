@@ -81,7 +81,7 @@ func (o options) load() (*config.Config, error) {
 func serve(o options, c *config.Config, stderr io.Writer) int {
 	log := newLogger(c, stderr)
 	warnOfReaders(o.config, c, log)
-	a, err := app.New(c, log)
+	a, err := newApp(c, log)
 	if err != nil {
 		log.Error("cannot start", "err", err)
 		return exitUsage
@@ -104,6 +104,19 @@ func serve(o options, c *config.Config, stderr io.Writer) int {
 		return exitKilled
 	}
 	return exitOK
+}
+
+// newApp builds the program and connects it with the service manager, if there is one.
+func newApp(c *config.Config, log *slog.Logger) (*app.App, error) {
+	service, err := app.OpenService()
+	if err != nil {
+		return nil, err
+	}
+	a, err := app.New(c, log)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.Attach(service)
 }
 
 // reload has the program go on with what the file says now. A file with mistakes changes nothing.

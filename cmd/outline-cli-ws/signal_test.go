@@ -34,6 +34,17 @@ type process struct {
 // start runs the program in front of a server and waits until it listens.
 func start(t *testing.T) (p *process, socks string) {
 	t.Helper()
+	path := writeConfig(t)
+	p = &process{cmd: program(t, "-c", path), config: path}
+	p.run(t)
+	p.wait(t, "other users can read the configuration")
+	_, socks, _ = strings.Cut(p.wait(t, "msg=listening"), "addr=")
+	return p, socks
+}
+
+// writeConfig runs a server and returns the name of a file that knows it.
+func writeConfig(t *testing.T) string {
+	t.Helper()
 	s, err := outlinetest.Start(outlinetest.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +61,12 @@ func start(t *testing.T) (p *process, socks string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p = &process{cmd: program(t, "-c", path), config: path}
+	return path
+}
+
+// run starts the process, which ends with the test.
+func (p *process) run(t *testing.T) {
+	t.Helper()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -63,9 +79,6 @@ func start(t *testing.T) (p *process, socks string) {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 	})
-	p.wait(t, "other users can read the configuration")
-	_, socks, _ = strings.Cut(p.wait(t, "msg=listening"), "addr=")
-	return p, socks
 }
 
 // program is this test binary as the program, which TestMain makes of it by its name.

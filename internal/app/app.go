@@ -37,6 +37,7 @@ type App struct {
 	inbound  *inboundTally
 	started  time.Time
 	facts    atomic.Pointer[facts]
+	service  Service
 	api      api
 	closing  sync.WaitGroup // units and listeners that are not used any more
 
@@ -90,7 +91,7 @@ var errNothingToDo = errors.New("nothing to do: SOCKS5 is off and the full tunne
 func (a *App) Run(stop, cut context.Context) error {
 	a.announce(a.config)
 	a.reloading.Lock()
-	fresh, err := listenAll(stop, places(a.config), nil)
+	fresh, err := a.firstListeners(stop)
 	if err != nil {
 		a.reloading.Unlock()
 		return err
@@ -98,11 +99,14 @@ func (a *App) Run(stop, cut context.Context) error {
 	a.serving = stop
 	a.open(fresh)
 	a.reloading.Unlock()
+	a.say("READY=1", "STATUS=serving")
 	var running sync.WaitGroup
 	running.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
 	running.Go(func() { a.probing.run(stop) })
 	running.Go(func() { a.state.run(stop) })
+	running.Go(func() { a.watch(stop) })
 	<-stop.Done()
+	a.say("STOPPING=1", "STATUS=letting flows finish")
 	a.drain(cut)
 	running.Wait()
 	a.log.InfoContext(stop, "stopped")
@@ -117,6 +121,9 @@ func (a *App) open(fresh map[place]net.Listener) {
 		d := &door{listener: l, addr: l.Addr().String(), stop: cancel, done: make(chan struct{})}
 		a.doors[p] = d
 		a.log.InfoContext(ctx, "listening", "inbound", p.kind, "addr", d.addr)
+		if d.tended = a.tend(p, l); d.tended != nil {
+			l = d.tended
+		}
 		go func() { // shut waits for it
 			defer close(d.done)
 			a.serve(ctx, p.kind, l)

@@ -122,6 +122,7 @@ type door struct {
 	addr     string // that it has got
 	stop     context.CancelFunc
 	done     chan struct{} // closed when nothing is accepted any more
+	tended   *tended       // nil: nobody asks whether it is alive
 }
 
 // listenNetwork keeps an IPv4 address to IPv4, which package net would open for IPv6 too where it is 0.0.0.0.

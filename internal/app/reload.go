@@ -16,10 +16,12 @@ var ErrStopping = errors.New("the program is stopping")
 
 // ReloadFile reloads what Load returns, and has reports tell how that went.
 func (a *App) ReloadFile() error {
+	ended := a.reloadBegins()
 	c, err := a.Load()
 	if err == nil {
 		err = a.Reload(c)
 	}
+	ended(err)
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	a.reloads.At, a.reloads.Err = time.Now(), ""
@@ -45,11 +47,14 @@ func (a *App) Reload(c *config.Config) error {
 	case len(c.Listen.SOCKS5) == 0:
 		return errNothingToDo
 	}
+	if err := a.service.admissible(&c.Listen); err != nil {
+		return err
+	}
 	p, err := a.plan(c, a.fleet)
 	if err != nil {
 		return err
 	}
-	if err := a.listenAt(places(c)); err != nil {
+	if err := a.listenAt(a.places(c)); err != nil {
 		return err
 	}
 	before := a.config

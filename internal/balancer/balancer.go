@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
@@ -76,7 +77,8 @@ const (
 type Balancer struct {
 	streams *group[transport.StreamDialer]
 	packets *group[transport.PacketListener]
-	wishing sync.Mutex // one wish after the other
+	wishing sync.Mutex    // one wish after the other
+	rounds  atomic.Uint64 // of Run
 }
 
 var (
@@ -172,6 +174,7 @@ func (b *Balancer) Run(ctx context.Context) error {
 	for {
 		b.streams.tend(time.Now())
 		b.packets.tend(time.Now())
+		b.rounds.Add(1)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -179,6 +182,9 @@ func (b *Balancer) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Rounds counts how often Run has looked after everything, which shows that it goes on.
+func (b *Balancer) Rounds() uint64 { return b.rounds.Load() }
 
 // Close waits for the dials that flows have left behind.
 func (b *Balancer) Close() error {

@@ -69,7 +69,8 @@ func (c credential) decode(d *decoder, at place, n *yaml.Node) {
 }
 
 // parseSecretPath makes the path of a secret ready to open. One that begins with ${NAME}/ starts at the
-// folder that the variable names: systemd says in CREDENTIALS_DIRECTORY where it puts what LoadCredential asks for.
+// folder that the variable names: systemd says in CREDENTIALS_DIRECTORY where it puts what LoadCredential
+// asks for.
 func (d *decoder) parseSecretPath(s string) (string, error) {
 	if s == "" {
 		return "", nil

@@ -51,6 +51,12 @@ func ParseMetricsListener(s string) (string, error) {
 	return parseListener(s)
 }
 
+// Exposes reports whether other hosts can use a listener at that address without a password, and nobody has
+// said that they may.
+func (l *Listen) Exposes(listener string) bool {
+	return !l.AllowOpen && len(l.SOCKS5Users) == 0 && !isLoopback(listener)
+}
+
 // isLoopback reports whether a listener is reachable from this host alone.
 func isLoopback(listener string) bool {
 	host, _, err := net.SplitHostPort(listener)

@@ -51,8 +51,7 @@ func (d *decoder) validateListen(l *Listen) {
 			d.problem(at, "is in the list twice")
 		}
 		seen[listener] = true
-		closed := l.AllowOpen || len(l.SOCKS5Users) > 0 || isLoopback(listener)
-		if closed || d.failed["listen.allow_open"] || d.failed["listen.socks5_users"] {
+		if !l.Exposes(listener) || d.failed["listen.allow_open"] || d.failed["listen.socks5_users"] {
 			continue
 		}
 		d.mistake(at, &mistake{
