@@ -25,6 +25,9 @@ interop: ## the client against real peers (installs them with apt, as root)
 page: ## the status page in Chromium (installs it with apt, as root)
 	.ci/run page
 
+deploy: ## what is in deploy/, under a systemd of its own (as root)
+	.ci/run deploy
+
 chaos: ## 200 flows for two minutes while one server after another breaks
 	go run ./test/chaos
 
@@ -37,4 +40,4 @@ bench: ## every benchmark, a few rounds
 ci: ## everything that has to pass before a merge
 	.ci/run
 
-.PHONY: help build test race lint demo interop page chaos fuzz bench ci
+.PHONY: help build test race lint demo interop page deploy chaos fuzz bench ci

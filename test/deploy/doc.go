@@ -1,0 +1,7 @@
+// Package deploy tests what is in the folder deploy and what docs/service.md says of it: the commands in that
+// page are what the tests run.
+//
+// systemd gets a machine of its own, in namespaces: processes, mounts, network and control groups are not
+// those of the host, and its files are a layer over the host's that is thrown away. That needs root. A test
+// whose programs or rights are missing is skipped, or fails when DEPLOY_REQUIRE=1 is set.
+package deploy
