@@ -37,6 +37,7 @@ type options struct {
 	metrics  string
 	noProbes bool
 	version  bool
+	overrides
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -73,6 +74,9 @@ func (o options) load() (*config.Config, error) {
 	c.WebSocket.Debug = c.WebSocket.Debug || os.Getenv("OUTLINE_WS_DEBUG") == "1"
 	if o.metrics != "" {
 		c.Metrics.Listen = o.metrics
+	}
+	if err := o.apply(c); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -150,6 +154,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	}
 	fs.Func("metrics", "`address` at which Prometheus finds /metrics, like 127.0.0.1:9100", setMetrics)
 	fs.BoolVar(&o.noProbes, "no-probes", false, "no health probes and no standby connections")
+	o.define(fs)
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := fs.Parse(args); err != nil {
 		return o, err

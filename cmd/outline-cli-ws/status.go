@@ -100,10 +100,11 @@ func (o statusOptions) client() (*statusClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w\n-addr ADDRESS needs no file", err)
 	}
-	if !c.Status.Enable {
-		return nil, fmt.Errorf("%s: the status is off; set status.enable: true", o.config)
+	client, err := newStatusClient(c.Status.Listen, c.Status.Token.Reveal())
+	if err == nil && !c.Status.Enable { // the program may have been started with -status
+		client.hint = "; the status is off in " + o.config + ": set status.enable: true"
 	}
-	return newStatusClient(c.Status.Listen, c.Status.Token.Reveal())
+	return client, err
 }
 
 // statusView looks at the status and shows what it saw.
@@ -147,7 +148,7 @@ func (v *statusView) complain(err error) {
 	if v.last != nil {
 		age = fmt.Sprintf(" (the last answer is of %s)", v.last.At.Local().Format(time.TimeOnly))
 	}
-	fmt.Fprintf(v.stderr, "no status from %s: %v%s\n", v.client.addr, err, age)
+	fmt.Fprintf(v.stderr, "no status from %s: %v%s%s\n", v.client.addr, err, age, v.client.hint)
 }
 
 // watch looks until ctx ends; the exit status is that of the last look that was not cut short.

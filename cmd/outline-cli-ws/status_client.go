@@ -30,6 +30,7 @@ type statusClient struct {
 	addr  string // as the user knows it
 	host  string // for the request
 	token string
+	hint  string // what may be wrong when there is no answer
 	http  http.Client
 }
 

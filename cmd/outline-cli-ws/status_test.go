@@ -152,6 +152,7 @@ func TestStatusExitCodes(t *testing.T) {
 		}
 		return path
 	}
+	const off = "status: {enable: false, listen: '"
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -168,7 +169,8 @@ func TestStatusExitCodes(t *testing.T) {
 		{"refusal", []string{"-addr", host(refuses)}, exitFailed, "no \ufffd[1m; do this"},
 		{"no address", []string{"-addr", "localhost"}, exitUsage, "is no address like 127.0.0.1:9101"},
 		{"any port", []string{"-c", file("b", "status: {listen: '[::1]:0'}")}, exitUsage, "with -addr"},
-		{"off", []string{"-c", file("c", "")}, exitUsage, "set status.enable: true"},
+		{"off", []string{"-c", file("c", off+"127.0.0.1:1'}")}, exitFailed, "set status.enable: true"},
+		{"on by a flag", []string{"-c", file("e", off+ready+"'}")}, exitOK, "is ready"},
 		{"mistakes", []string{"-c", file("d", "status: {listen: 5}")}, exitUsage, "needs no file"},
 		{"no file", []string{"-c", folder + "/none.yaml"}, exitUsage, "none.yaml"},
 		{"unknown flag", []string{"-x"}, exitUsage, "not defined: -x"},

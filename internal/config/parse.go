@@ -23,6 +23,9 @@ const (
 	wantPin      = "the SHA-256 of a public key in base64 (44 characters) or hex (64 digits)"
 )
 
+// ParseListener reads the address of a SOCKS5 listener as the file has it.
+func ParseListener(s string) (string, error) { return parseListener(s) }
+
 // parseListener reads the address of a listener. Port 0 is any free port, no host is all addresses.
 func parseListener(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
