@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,4 +28,25 @@ func write(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// clone returns a folder with what a clone of the repository has: what git keeps and, before a commit, would keep.
+func clone(t *testing.T) string {
+	t.Helper()
+	need(t, "git")
+	const everything = "*" // the tree may belong to another user
+	list := exec.Command("git", "-C", repository, "-c", "safe.directory="+everything,
+		"ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
+	names, err := list.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	folder := t.TempDir()
+	for name := range strings.SplitSeq(strings.TrimRight(string(names), "\x00"), "\x00") {
+		from := filepath.Join(repository, name)
+		if _, err := os.Stat(from); err == nil { // not deleted just now
+			copyFile(t, from, filepath.Join(folder, name))
+		}
+	}
+	return folder
 }
