@@ -30,7 +30,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// clone returns a folder with what a clone of the repository has: what git keeps and, before a commit, would keep.
+// clone returns a folder with what a clone of the repository has: what git keeps and, before a commit, would
+// keep.
 func clone(t *testing.T) string {
 	t.Helper()
 	need(t, "git")

@@ -26,8 +26,8 @@ type Image struct {
 	Health     []string // the command of the health check
 }
 
-// builder does what an engine does with a Dockerfile, without one: each stage is a folder, and the host stands
-// in for the files and programs of the base images.
+// builder does what an engine does with a Dockerfile, without one: each stage is a folder, and the host
+// stands in for the files and programs of the base images.
 type builder struct {
 	context string            // the folder that is sent to the engine
 	stages  map[string]string // their folders by name

@@ -37,7 +37,8 @@ func TestImage(t *testing.T) {
 	if user, _, _ := strings.Cut(image.User, ":"); user == "" || user == "0" || user == "root" {
 		t.Errorf("user = %q, want another than root, by number", image.User)
 	}
-	for name, command := range map[string][]string{"ENTRYPOINT": image.Entrypoint, "HEALTHCHECK": image.Health} {
+	commands := map[string][]string{"ENTRYPOINT": image.Entrypoint, "HEALTHCHECK": image.Health}
+	for name, command := range commands {
 		if len(command) == 0 || command[0] != "/outline-cli-ws" {
 			t.Errorf("%s = %q, want the program, as there is no shell", name, command)
 		}

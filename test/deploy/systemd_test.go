@@ -2,16 +2,11 @@ package deploy
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/net/proxy"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
@@ -127,24 +122,8 @@ func (w *world) wantServing(t *testing.T, status string) {
 
 func (w *world) wantFlow(t *testing.T) {
 	t.Helper()
-	dialer, err := proxy.SOCKS5("tcp", port, nil, &net.Dialer{Timeout: patience})
-	if err != nil {
+	if err := flow(port, w.target); err != nil {
 		t.Fatal(err)
-	}
-	conn, err := dialer.Dial("tcp", w.target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, "hello"); err != nil {
-		t.Fatal(err)
-	}
-	answer := make([]byte, 5)
-	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "hello" {
-		t.Fatalf("answer = %q, %v, want hello", answer, err)
 	}
 }
 
