@@ -22,9 +22,8 @@ func (s *stream) firstAnswer() error {
 	failed := s.leadErr
 	s.mu.Unlock()
 	if failed == nil {
-		settled, err := s.leadSaid(waitRead(s.lead.conn))
+		settled, err := s.leadSaid(s.weigh(waitRead(s.lead.conn)))
 		if settled {
-			s.refused(err)
 			return err
 		}
 		s.leadFailed(err)
@@ -71,16 +70,8 @@ func (s *stream) leadFailed(err error) {
 	s.signal()
 	closed := s.closed
 	s.mu.Unlock()
-	if !closed {
+	if _, refused := errors.AsType[*refusedError](err); !refused && !closed {
 		s.suspect(s.lead.path)
-	}
-}
-
-// refused has the first path probed when its targets refuse one after another. A flow that ended so cannot be
-// saved: its target had the choice.
-func (s *stream) refused(err error) {
-	if health := s.lead.path.Health; isEnd(err) && health.Refused(time.Now(), s.target) {
-		s.group.options().Trouble(health)
 	}
 }
 
