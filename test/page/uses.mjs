@@ -132,12 +132,27 @@ export const uses = {
     await close();
   },
 
+  'from another host, with the token alone': async ({at, open, status}, assert) => {
+    const {page, wrong, close} = await open({extraHTTPHeaders: {'X-Forwarded-For': '192.0.2.7'}});
+    await page.goto(status);
+    await page.getByText('no status: a token is needed').waitFor();
+    assert.equal(await page.locator('tbody').count(), 0);
+    await page.getByRole('button', {name: 'Enter the token'}).click();
+    await page.keyboard.type(at.token);
+    await page.keyboard.press('Enter');
+    await page.locator('tbody').first().waitFor();
+    await page.getByText('ready', {exact: true}).waitFor();
+    assert.equal(await page.getByRole('button', {name: 'Enter the token'}).count(), 0); // it is hidden
+    assert.deepEqual(wrong.filter((w) => !w.includes('401')), []);
+    await close();
+  },
+
   'a program that is gone is not shown as if it were there': async ({open, status}) => {
     const {page, close} = await open();
     await page.goto(status);
     await page.getByText('ready', {exact: true}).waitFor();
     await page.route('**/api/v1/status', (route) => route.abort());
-    await page.getByText(/^no status for/).waitFor();
+    await page.getByText(/^no status since/).waitFor();
     await page.unroute('**/api/v1/status');
     await page.getByText('ready', {exact: true}).waitFor();
     await close();
