@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"internal/app":                     {"*"},
 	"internal/config":                  {},
 	"internal/inbound/socks5":          {"internal/transport", "internal/relay", "internal/socksaddr"},
+	"internal/inbound/tun":             {"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward"},
 	"internal/relay":                   {"internal/transport"},
 	"internal/report":                  {},
 	"internal/metrics":                 {"internal/report"},

@@ -1,0 +1,56 @@
+package tun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/relay"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
+)
+
+// ErrUnsupported says that this build or system has no full tunnel.
+var ErrUnsupported = fmt.Errorf("the full tunnel exists on Linux only: %w", errors.ErrUnsupported)
+
+// UDP443 says what becomes of UDP to port 443, which is QUIC as browsers speak it.
+type UDP443 uint8
+
+// The choices for UDP to port 443.
+const (
+	UDP443Auto  UDP443 = iota // refused while no upstream is usable for UDP
+	UDP443Allow               // treated like any other port
+	UDP443Block               // refused, so that browsers turn to TCP at once
+)
+
+// Resolver answers DNS queries that applications sent to any server.
+type Resolver interface {
+	// Query returns the answer to one DNS message. ctx bounds it.
+	Query(ctx context.Context, query []byte) (answer []byte, err error)
+}
+
+// Settings are what may change while a server serves. A flow keeps those that it began with.
+type Settings struct {
+	Stream transport.StreamDialer   // required
+	Packet transport.PacketListener // nil refuses UDP
+	Limits relay.Limits             // of streams
+
+	// Usable reports whether an upstream can be used for "tcp" or "udp" now; while none can, flows are refused
+	// at once. nil is always. It must return at once.
+	Usable func(proto string) bool
+
+	UDP443 UDP443
+	DNS    Resolver // nil treats port 53 like any other
+
+	MaxFlows       int // streams at once, those being opened included; zero is 16384
+	MaxUDP         int // associations at once; zero is 16384
+	MaxUDPByClient int // associations of one address at once; zero is 4096
+}
+
+// Protocols of a flow.
+const (
+	protoTCP = "tcp"
+	protoUDP = "udp"
+)
+
+// usable reports whether flows of proto have somewhere to go.
+func (s *Settings) usable(proto string) bool { return s.Usable == nil || s.Usable(proto) }
