@@ -43,7 +43,10 @@ func TestGatewayPorts(t *testing.T) {
 	for _, p := range c.Ports {
 		ports[p.Name] = strconv.Itoa(int(p.ContainerPort))
 	}
-	named := []intstr.IntOrString{*g.policy.Spec.Ingress[0].Ports[0].Port}
+	var named []intstr.IntOrString
+	for _, rule := range g.policy.Spec.Ingress {
+		named = append(named, *rule.Ports[0].Port)
+	}
 	for _, p := range g.service.Spec.Ports {
 		named = append(named, p.TargetPort)
 	}
@@ -59,7 +62,12 @@ func TestGatewayPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listens := map[string]string{"socks": file.Listen.SOCKS5[0], "status": file.Status.Listen}
+	listens := map[string]string{
+		"socks": file.Listen.SOCKS5[0], "metrics": file.Metrics.Listen, "status": file.Status.Listen,
+	}
+	if scraped := g.deployment.Spec.Template.Annotations["prometheus.io/port"]; scraped != ports["metrics"] {
+		t.Errorf("port %s is scraped, the metrics are at %s", scraped, ports["metrics"])
+	}
 	if !slices.Equal(slices.Sorted(maps.Keys(ports)), slices.Sorted(maps.Keys(listens))) {
 		t.Errorf("ports %v, the file listens on %v", ports, listens)
 	}
