@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 
@@ -25,17 +26,22 @@ func (o *overrides) define(fs *flag.FlagSet) {
 	fs.BoolVar(&o.status, "status", false, "show the status at status.listen, as status.enable does")
 }
 
-// apply changes a configuration that was read.
+// apply changes a configuration that was read. What it refuses is what the file may not say either.
 func (o overrides) apply(c *config.Config) error {
-	c.Status.Enable = c.Status.Enable || o.status
-	if o.socks5 == "" {
+	if o.socks5 != "" {
+		c.Listen.SOCKS5 = []string{o.socks5}
+		c.Listen.AllowOpen = c.Listen.AllowOpen || o.allowOpen
+		if c.Listen.Exposes(o.socks5) {
+			return fmt.Errorf("-socks5 %s: other hosts can reach this listener and use it without a "+
+				"password; set listen.socks5_users, or say -allow-open", o.socks5)
+		}
+	}
+	if !o.status {
 		return nil
 	}
-	c.Listen.SOCKS5 = []string{o.socks5}
-	c.Listen.AllowOpen = c.Listen.AllowOpen || o.allowOpen
-	if c.Listen.Exposes(o.socks5) {
-		return fmt.Errorf("-socks5 %s: other hosts can reach this listener and use it without a password; "+
-			"set listen.socks5_users, or say -allow-open", o.socks5)
+	c.Status.Enable = true
+	if c.Status.Listen == "" || c.Status.Exposes() {
+		return errors.New("-status: want a status.listen, and a status.token where other hosts can reach it")
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ func TestOverrides(t *testing.T) {
 		{"allowed in the file", "-socks5 0.0.0.0:2", "listen: {allow_open: true}", "0.0.0.0:2", "", false},
 		{"off in the file", "-socks5 127.0.0.1:2", `listen: {socks5: ""}`, "127.0.0.1:2", "", false},
 		{"status", "-status", "", "127.0.0.1:1080", "", true},
+		{"status nowhere", "-status", "status: {listen: ''}", "", "want a status.listen", false},
+		{"status for all", "-status", "status: {listen: ':1', enable: false}", "", "status.token", false},
 		{"status of the file", "", "status: {enable: true}", "127.0.0.1:1080", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,8 +16,12 @@ func upstreamWith(lines ...string) string {
 
 func TestSecretsOfTheEnvironment(t *testing.T) {
 	t.Setenv("SERVER_1", "s3cret value")
+	t.Setenv("TOKEN", goodToken)
 	c := parse(t, "listen: {socks5_users: [{username: a, password: '${SERVER_1}'}]}\n"+
-		upstreamWith("secret: ${SERVER_1}"))
+		"status: {token: '${TOKEN}'}\n"+upstreamWith("secret: ${SERVER_1}"))
+	if got := c.Status.Token.Reveal(); got != goodToken {
+		t.Errorf("token = %q, want %q", got, goodToken)
+	}
 	for what, got := range map[string]Secret{
 		"secret": c.Upstreams[0].Secret, "password": c.Listen.SOCKS5Users[0].Password,
 	} {

@@ -44,8 +44,13 @@ func (d *decoder) parseStatusListener(s string) (string, error) {
 	return UnixPrefix + path, nil
 }
 
-// parseToken reads a secret that goes into the header of a request; nothing is allowed and means none.
+// parseToken reads a secret that goes into the header of a request, or ${NAME} for that of the environment;
+// nothing is allowed and means none.
 func parseToken(s string) (Secret, error) {
+	s, err := expanded(s)
+	if err != nil {
+		return Secret{}, err
+	}
 	odd := func(r rune) bool { return r <= ' ' || r > '~' }
 	switch {
 	case s == "":
@@ -66,6 +71,11 @@ func parseHostName(s string) (string, error) {
 	return strings.ToLower(strings.TrimSuffix(s, ".")), nil
 }
 
+// Exposes reports whether other hosts can reach the listener, and there is no token that they need.
+func (s *Status) Exposes() bool {
+	return s.Token.IsZero() && !strings.HasPrefix(s.Listen, UnixPrefix) && !isLoopback(s.Listen)
+}
+
 // validateStatus refuses to show other hosts anything without a token.
 func (d *decoder) validateStatus(s *Status) {
 	at := d.places["status.listen"]
@@ -73,7 +83,7 @@ func (d *decoder) validateStatus(s *Status) {
 	case !s.Enable || d.failed["status.listen"]:
 	case s.Listen == "":
 		d.missing(at, "is empty, and status.enable is true")
-	case strings.HasPrefix(s.Listen, UnixPrefix), isLoopback(s.Listen), !s.Token.IsZero():
+	case !s.Exposes():
 	case !d.failed["status.token"]:
 		d.mistake(at, &mistake{
 			"other hosts can reach this listener and there is no token",

@@ -49,6 +49,10 @@ func TestStatusMistakes(t *testing.T) {
 			"token is a mistake itself", "listen: ':9101', token: short",
 			"status.token: is too short to be safe; openssl rand -hex 16 makes a good one",
 		},
+		{
+			"token of nobody", "token: '${NOT_SET}'",
+			"status.token: the environment variable that it names is not set",
+		},
 		{"token with a space", "token: '0123456789 abcdef'", "status.token: must be ASCII without spaces"},
 		{"token not ASCII", "token: '0123456789äbcdef'", "status.token: must be ASCII without spaces"},
 		{"no address", "enable: true, listen: ''", "status.listen: is empty, and status.enable is true"},
