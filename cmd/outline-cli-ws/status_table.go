@@ -66,7 +66,7 @@ func showTable(w io.Writer, _ []byte, s sight) error {
 	writeErrors(&b, r)
 	writeSwitches(&b, r)
 	if c := r.Reload; !c.At.IsZero() {
-		fmt.Fprintf(&b, "\nconfiguration reloaded %d times, %d failed; the last %s ago", c.OK, c.Failed,
+		fmt.Fprintf(&b, "\nreloads: %d done, %d failed, the last %s ago", c.OK, c.Failed,
 			age(r.At.Sub(c.At)))
 		if c.Err != "" {
 			fmt.Fprintf(&b, ": %s", printable(c.Err))

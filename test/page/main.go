@@ -3,9 +3,11 @@
 //
 //	go run ./test/page [-out artefacts/page]
 //
-// The page is served by the package that the program uses, in front of a program that is played, so that
-// every state can be had at once. It needs Node.js, Chromium and what test/page/setup.sh installs. Without
-// them its exit status is 75 and it says what is missing.
+// The page is served twice: by the package that the program uses, in front of a program that is played, so
+// that every state can be had at once, and by the program itself, in front of servers that are killed.
+//
+// It needs Node.js, Chromium and what test/page/setup.sh installs. Without them its exit status is 75 and it
+// says what is missing.
 package main
 
 import (
@@ -71,7 +73,8 @@ type places struct {
 	Chromium string `json:"chromium"`
 	Status   string `json:"status"` // address of the page under test
 	Control  string `json:"control"`
-	Evil     string `json:"evil"` // of a page that means no good
+	Program  string `json:"program"` // of the page of the real program
+	Evil     string `json:"evil"`    // of a page that means no good
 	Token    string `json:"token"`
 	Out      string `json:"out"`
 }
@@ -83,15 +86,22 @@ func run(ctx context.Context, chromium, out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
+	real, err := startProgram(ctx)
+	if err != nil {
+		return err
+	}
+	defer real.close()
 	w := newWorld(time.Now())
-	at := places{Chromium: chromium, Token: token, Out: out}
+	control := w.control()
+	control.HandleFunc("POST /kill/{name}", real.kill)
+	at := places{Chromium: chromium, Token: token, Out: out, Program: real.Status}
 	page := status.Handler(status.Options{Source: w, Control: w, Token: token})
 	var servers sync.WaitGroup
 	serving, end := context.WithCancel(ctx)
 	defer servers.Wait()
 	defer end()
 	for place, h := range map[*string]http.Handler{
-		&at.Status: page, &at.Control: w.control(), &at.Evil: http.HandlerFunc(evil),
+		&at.Status: page, &at.Control: control, &at.Evil: http.HandlerFunc(evil),
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {chromium} from 'playwright-core';
 import {attacks} from './attacks.mjs';
 import {looks} from './looks.mjs';
+import {program} from './program.mjs';
 import {uses} from './uses.mjs';
 
 const at = JSON.parse(process.argv[2]);
@@ -34,7 +35,7 @@ const world = {
 };
 
 let failed = 0;
-for (const [name, check] of Object.entries({...looks, ...uses, ...attacks})) {
+for (const [name, check] of Object.entries({...looks, ...uses, ...attacks, ...program})) {
   const began = Date.now();
   try {
     await check(world, assert);

@@ -64,13 +64,15 @@ export const uses = {
     await prefer.waitFor();
     await reach(page, prefer, assert);
     await page.keyboard.press('Enter');
-    await page.getByText('A token is needed').first().waitFor();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('a token is needed').waitFor();
     await page.keyboard.press('Escape');
     await page.getByText('Nothing was changed.').waitFor();
     await page.keyboard.press('Enter'); // the focus is back
+    await dialog.waitFor();
     await page.keyboard.type('not the token');
     await page.keyboard.press('Enter');
-    await page.getByText('The token is wrong', {exact: false}).first().waitFor();
+    await dialog.getByText('the token is wrong').waitFor();
     await page.screenshot({path: `${at.out}/token.png`});
     assert.equal((await calls()).length, before);
     await page.keyboard.type(at.token);
@@ -138,6 +140,7 @@ export const uses = {
     await page.getByText('no status: a token is needed').waitFor();
     assert.equal(await page.locator('tbody').count(), 0);
     await page.getByRole('button', {name: 'Enter the token'}).click();
+    await page.getByRole('dialog').waitFor();
     await page.keyboard.type(at.token);
     await page.keyboard.press('Enter');
     await page.locator('tbody').first().waitFor();

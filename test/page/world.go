@@ -171,7 +171,7 @@ func (w *world) Reload() error {
 }
 
 // control is what the script changes the world with, and sees what the page has done to it.
-func (w *world) control() http.Handler {
+func (w *world) control() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /down/{name}", func(_ http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
