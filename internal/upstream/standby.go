@@ -202,7 +202,7 @@ func (s *standby[C]) release(now time.Time, target int) (leaving []*warm[C]) {
 	surplus := len(s.ready) - target
 	s.ready = slices.DeleteFunc(s.ready, func(w *warm[C]) bool {
 		old := !now.Before(w.renew) && surplus > 0
-		if target > 0 && !old && now.Before(w.last) {
+		if target > 0 && !old && now.Before(w.last) && !w.slept(now) {
 			return false
 		}
 		surplus--

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,24 @@ func TestWhichIsHandedOut(t *testing.T) {
 				t.Errorf("the connection handed out is not number %d", want)
 			}
 		}
+	})
+}
+
+// What was ready before the host slept is not handed out: the monotonic clock stood still, and nobody noticed
+// how the server went.
+func TestNothingFromBeforeASleep(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *fakeNet, s *standby[*fakeConn]) {
+		warmUp(t, s, 2)
+		before := n.all()
+		s.mu.Lock()
+		for _, w := range s.ready {
+			w.born = w.born.Round(0).Add(-time.Hour) // of the wall clock alone
+		}
+		s.mu.Unlock()
+		if got, took := flow(t, s); took != openTime || slices.Contains(before, got) {
+			t.Errorf("a connection from before, within %v", took)
+		}
+		wantReady(t, s, 2)
 	})
 }
 

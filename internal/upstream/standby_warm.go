@@ -52,6 +52,10 @@ func newWarm[C connection](conn C, now time.Time) *warm[C] {
 	}
 }
 
+// slept reports whether the host was suspended for too long since w was opened: the wall clock went on, the
+// monotonic one and all timers did not, and the end of w was told to nobody.
+func (w *warm[C]) slept(now time.Time) bool { return now.Round(0).Sub(w.born.Round(0)) >= lastAge }
+
 // attend reads from a ready connection until that is handed out, leaves or dies.
 func (s *standby[C]) attend(w *warm[C]) {
 	w.err = w.conn.WaitRead() // a server that speaks first is as good as dead
