@@ -87,23 +87,17 @@ func listen(ctx context.Context, p place, all []place) (net.Listener, error) {
 }
 
 // listenUnix opens a socket that only its owner can use. One that a crash has left behind is in nobody's way.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string) (l net.Listener, err error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
+	open := func() { l, err = lc.Listen(ctx, "unix", path) }
+	privately(open)
 	if errors.Is(err, syscall.EADDRINUSE) && isLeftBehind(ctx, path) {
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
-		l, err = lc.Listen(ctx, "unix", path)
+		privately(open)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	return l, nil
+	return l, err
 }
 
 // isLeftBehind reports whether a path is a socket that nobody listens at.

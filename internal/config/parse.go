@@ -238,6 +238,8 @@ func parseName(s string) (string, error) {
 		return "", wrong("must be %d bytes or less", maxName)
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "", wrong("must not hold control characters")
+	case s == ".", s == "..":
+		return "", wrong("must not be . or .., which a URL cannot hold")
 	}
 	return s, nil
 }
