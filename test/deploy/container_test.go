@@ -45,6 +45,9 @@ func testContainer(t *testing.T) {
 	if err := flow(published, target.Addr()); err != nil {
 		t.Error(err)
 	}
+	if at, err := lookUp(published, "1.1.1.1:53"); err != nil || at.Addr().String() != containerAddr {
+		t.Errorf("association at %v: %v, want it at the address of the container", at, err)
+	}
 	within(t, "health check", func() error {
 		output, err := c.Exec(image.Health...).CombinedOutput()
 		if err != nil {
