@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"internal/carrier/h2":              {"internal/transport", "internal/carrier"},
 	"internal/carrier/h3":              {"internal/transport", "internal/carrier"},
 	"internal/dialer":                  {"internal/transport"},
+	"internal/wake":                    {},
 	"internal/transport":               {},
 	"internal/transport/transporttest": {"internal/transport"},
 	"internal/outlinetest":             {},
