@@ -32,6 +32,8 @@ type Options struct {
 	Mark uint32
 	// Servers are the DNS servers to ask, in this order. None means the system's.
 	Servers []netip.AddrPort
+	// Sockets remembers the connections; nil is one of its own. Dialers may share it.
+	Sockets *Sockets
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -41,6 +43,7 @@ type Dialer struct {
 	mark     uint32
 	servers  []netip.AddrPort
 	setMark  func(fd uintptr, mark uint32) error
+	sockets  *Sockets
 	connect  connectFunc
 	resolver resolver
 	good     table[string, goodAddr] // by name
@@ -62,9 +65,12 @@ func New(o Options) *Dialer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{mark: o.Mark, servers: slices.Clone(o.Servers), setMark: setMark}
+	d := &Dialer{mark: o.Mark, servers: slices.Clone(o.Servers), setMark: setMark, sockets: o.Sockets}
+	if d.sockets == nil {
+		d.sockets = new(Sockets)
+	}
 	d.good.max = maxNames
-	d.connect = d.connectTCP
+	d.connect = d.sockets.persistent(d.connectTCP)
 	d.resolver.query = d.query
 	d.resolver.logger = logger
 	d.resolver.known.max = maxQuestions
@@ -116,6 +122,13 @@ func (d *Dialer) ListenPacket(ctx context.Context, network string) (net.PacketCo
 	return conn, err
 }
 
+// Renew begins lookups and attempts to connect anew that nobody has answered yet, because the network of this
+// host has changed, and forgets which hosts did not exist.
+func (d *Dialer) Renew() {
+	d.resolver.renew()
+	d.sockets.renew()
+}
+
 func (d *Dialer) goodAddr(host string) netip.Addr {
 	if good, ok := d.good.load(host); ok && time.Now().Before(good.until) {
 		return good.ip
@@ -133,16 +146,13 @@ func (t target) literal(context.Context) <-chan answer {
 func (d *Dialer) connectTCP(ctx context.Context, addr netip.AddrPort) (transport.StreamConn, error) {
 	// Package net sets TCP_NODELAY.
 	nd := net.Dialer{
-		Timeout: connectTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
-		},
-		Control: d.control(),
+		Timeout: connectTimeout, KeepAliveConfig: usual, Control: d.control(),
 	}
 	conn, err := nd.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
 	if err != nil {
 		return nil, explainZone(addr.Addr(), err)
 	}
+	d.sockets.add(conn)
 	return conn, nil
 }
 

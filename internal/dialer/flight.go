@@ -18,7 +18,8 @@ type flights struct {
 }
 
 type flight struct {
-	waiting int // guarded by flights.mu
+	waiting int  // guarded by flights.mu
+	void    bool // whoever waits begins another one; guarded by flights.mu
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when addrs and err are set
 	addrs   []netip.Addr
@@ -27,17 +28,39 @@ type flight struct {
 
 // do returns what fetch does. fetch runs under a context of its own, for at most lookupTimeout.
 func (s *flights) do(ctx context.Context, q question, fetch fetchFunc) ([]netip.Addr, error) {
-	f := s.join(ctx, q, fetch)
-	select {
-	case <-f.done:
-		s.leave(q, f)
-		return f.addrs, f.err
-	case <-ctx.Done():
-		if s.leave(q, f) == 0 {
-			<-f.done
+	for {
+		f := s.join(ctx, q, fetch)
+		select {
+		case <-f.done:
+			s.leave(q, f)
+			if f.err != nil && s.isVoid(f) {
+				continue
+			}
+			return f.addrs, f.err
+		case <-ctx.Done():
+			if s.leave(q, f) == 0 {
+				<-f.done
+			}
+			return nil, cutShort(q.host, ctx.Err())
 		}
-		return nil, cutShort(q.host, ctx.Err())
 	}
+}
+
+// renew begins all lookups anew that are under way.
+func (s *flights) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.open {
+		f.void = true
+		f.cancel()
+	}
+	clear(s.open)
+}
+
+func (s *flights) isVoid(f *flight) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f.void
 }
 
 func (s *flights) join(ctx context.Context, q question, fetch fetchFunc) *flight {

@@ -97,3 +97,46 @@ func TestALookupIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A lookup that a change of the network found under way is begun anew, for all who wait.
+func TestRenewBeginsLookupsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{}
+		n.set(found{}, found{after: ever})
+		r := newResolver(n)
+		var callers sync.WaitGroup
+		for range 3 {
+			callers.Go(func() {
+				if got, err := r.lookup(t.Context(), question{"h", ipv4}); len(got) != 1 || err != nil {
+					t.Errorf("lookup = %v, %v, want one address", got, err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		n.set(found{}, found{after: ms, addrs: "1.1.1.1"})
+		r.renew()
+		callers.Wait()
+		if got := n.questions(); got != "ip4 h@0s" {
+			t.Errorf("asked %q after the change, want once", got)
+		}
+	})
+}
+
+func TestRenewForgetsWhatDidNotExist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{}
+		n.set(found{}, found{addrs: "1.1.1.1"})
+		r := newResolver(n)
+		n.wantAddrs(t, r, "1.1.1.1", 0, "ip4 h@0s, ip6 h@0s")
+		r.known.store(question{"gone", ipv4}, record{
+			err: &net.DNSError{IsNotFound: true}, fresh: time.Now().Add(time.Hour),
+		})
+		r.renew()
+		if _, ok := r.known.load(question{"gone", ipv4}); ok {
+			t.Error("a host that did not exist is remembered")
+		}
+		if got := r.remembered("h"); len(got) != 1 {
+			t.Errorf("remembered addresses = %v, want one", got)
+		}
+	})
+}

@@ -180,6 +180,35 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
+// The haste after a change of the network is over when it is told so.
+func TestAskAndRelax(t *testing.T) {
+	s := new(Sockets)
+	near, _ := connected(t, s)
+	want := func(idle, interval, count int) {
+		t.Helper()
+		for opt, want := range map[int]int{
+			unix.TCP_KEEPIDLE: idle, unix.TCP_KEEPINTVL: interval, unix.TCP_KEEPCNT: count,
+		} {
+			if got := option(t, near, unix.IPPROTO_TCP, opt); got != want {
+				t.Errorf("option %d = %d, want %d", opt, got, want)
+			}
+		}
+	}
+	s.Ask()
+	want(1, 1, 2)
+	s.Relax()
+	want(15, 15, 3)
+}
+
+// Without the rights for a mark, nobody knows what the routes are.
+func TestSourcesWithoutRights(t *testing.T) {
+	d := New(Options{Mark: 7})
+	d.setMark = func(uintptr, uint32) error { return unix.EPERM }
+	if got, known := d.Sources(t.Context(), "127.0.0.1"); known || len(got) > 0 {
+		t.Errorf("Sources() = %v, %v, want none known", got, known)
+	}
+}
+
 func TestZoneWithoutInterface(t *testing.T) {
 	listen(t, "::1") // skips without IPv6
 	_, err := New(Options{}).DialStream(within(t), "[fe80::1%nope]:1")

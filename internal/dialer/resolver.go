@@ -113,6 +113,23 @@ func (r *resolver) fetch(ctx context.Context, q question) ([]netip.Addr, error) 
 	return addrs, nil
 }
 
+// remembered are the addresses that host had when it was last looked up, however long ago.
+func (r *resolver) remembered(host string) (addrs []netip.Addr) {
+	for _, f := range []family{ipv6, ipv4} {
+		if rec, ok := r.known.load(question{host, f}); ok {
+			addrs = append(addrs, rec.addrs...)
+		}
+	}
+	return addrs
+}
+
+// renew forgets what another network may know better, and asks again what was not answered yet. Addresses
+// stay: they are asked for again when they are not fresh any more.
+func (r *resolver) renew() {
+	r.known.drop(func(rec record) bool { return rec.err != nil })
+	r.flights.renew()
+}
+
 // addrs returns the addresses of host in the order to try them. IPv6 ones are given resolutionDelay after the
 // IPv4 ones are known, so that a server that never answers for IPv6 delays nobody.
 func (r *resolver) addrs(ctx context.Context, host string, good netip.Addr) ([]netip.Addr, error) {

@@ -1,6 +1,9 @@
 package dialer
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // table is a bounded map for concurrent use. When it is full, some other entry goes, which costs its owner a
 // lookup. The zero value with a max is ready.
@@ -16,6 +19,13 @@ func (t *table[K, V]) load(k K) (V, bool) {
 	defer t.mu.Unlock()
 	v, ok := t.entries[k]
 	return v, ok
+}
+
+// drop removes the entries that are not wanted.
+func (t *table[K, V]) drop(unwanted func(V) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.entries, func(_ K, v V) bool { return unwanted(v) })
 }
 
 func (t *table[K, V]) store(k K, v V) {
