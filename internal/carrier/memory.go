@@ -108,6 +108,13 @@ func (m *Memory) failedLocked(mode Mode, now time.Time) bool {
 	return true
 }
 
+// Renew forgets all failures: on another network, other modes work.
+func (m *Memory) Renew() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.failed[:])
+}
+
 // took notes how long a mode took that won a race.
 func (m *Memory) took(mode Mode, d time.Duration, now time.Time) {
 	m.mu.Lock()

@@ -164,3 +164,15 @@ func TestMemoryOfALateMode(t *testing.T) {
 		t.Error("worked() does not say that there was a failure")
 	}
 }
+
+func TestMemoryOfAnotherNetwork(t *testing.T) {
+	var m Memory
+	now := time.Now()
+	m.didNot(H3, now)
+	m.late(H2, now)
+	m.Renew()
+	want := plan{race: []Mode{H3, H2, H1}}
+	if diff := cmp.Diff(want, m.plan([]Mode{H3, H2, H1}, now), cmp.AllowUnexported(plan{})); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+}

@@ -51,6 +51,9 @@ var (
 // a round trip: then two of those are.
 const SuspectAfter = time.Second
 
+// CheckTime is how long a session has for a sign of life after Check, unless its path is slow.
+const CheckTime = 2 * time.Second
+
 // Load is how busy a session is.
 type Load struct {
 	Streams int
@@ -72,6 +75,9 @@ type Session interface {
 	// Suspect reports whether the session has given no sign of life for SuspectAfter although it was asked
 	// for one: a new stream is better opened elsewhere until it does.
 	Suspect() bool
+	// Check asks for a sign of life at once. Until one comes the session is Suspect, and when none comes
+	// within CheckTime it ends.
+	Check()
 	// IdleSince is when the last stream ended; zero while there is one.
 	IdleSince() time.Time
 	// Close ends the session with all its streams and waits for what it runs.
@@ -184,6 +190,9 @@ func (p *Pool) session(ctx context.Context, not refused) (Session, error) {
 			return s, err
 		}
 		if err := d.wait(ctx, p.Patience); err != nil {
+			if ctx.Err() == nil && p.isVoid(d) {
+				continue
+			}
 			return nil, err
 		}
 		if l := d.session.Load(); !d.session.Usable() || l.Streams == 0 && !l.Room {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type dialing struct {
 	stop    context.CancelFunc
 	began   time.Time
 	after   error // what a dial met a moment ago that nobody answered; nil if there was none
+	void    bool  // whoever waits needs another one; guarded by the pool's mu
 }
 
 // dial starts a dial, which goes on when the flow that needed it gives up: the next one will need it too. The
@@ -46,9 +48,11 @@ func (p *Pool) dialed(d *dialing, s Session, err error) {
 	p.mu.Lock()
 	now := time.Now()
 	d.session, d.err = s, err
-	p.dialing, p.failed = nil, failedDial{}
-	if err != nil && now.Sub(d.began) > p.Patience {
-		p.failed = failedDial{err, now}
+	if !d.void {
+		p.dialing, p.failed = nil, failedDial{}
+		if err != nil && now.Sub(d.began) > p.Patience {
+			p.failed = failedDial{err, now}
+		}
 	}
 	keep := err == nil && !p.closed
 	if keep {
@@ -60,6 +64,29 @@ func (p *Pool) dialed(d *dialing, s Session, err error) {
 	if err == nil && !keep {
 		_ = s.Close()
 	}
+}
+
+// Renew is for after a change of this host's network: sessions are asked for a sign of life, a dial under way
+// begins anew, and what dials met before says nothing any more.
+func (p *Pool) Renew() {
+	p.mu.Lock()
+	p.failed = failedDial{}
+	if d := p.dialing; d != nil {
+		d.void = true
+		d.stop()
+		p.dialing = nil
+	}
+	sessions := slices.Clone(p.sessions)
+	p.mu.Unlock()
+	for _, s := range sessions {
+		s.Check()
+	}
+}
+
+func (p *Pool) isVoid(d *dialing) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return d.void
 }
 
 // wait waits for the end of a dial, for no longer than patience if the one before it was in vain.

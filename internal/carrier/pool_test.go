@@ -35,6 +35,8 @@ type fakeSession struct {
 	room    int
 	streams int
 	busy    bool
+	doubted bool      // Suspect is true
+	checks  int       // calls of Check
 	silent  bool      // Open never ends, and Suspect says why
 	breaks  bool      // the next Open ends it
 	away    bool      // takes no more streams
@@ -79,8 +81,10 @@ func (s *fakeSession) set(change func(s *fakeSession)) {
 func (s *fakeSession) Suspect() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.silent && !s.asked.IsZero() && time.Since(s.asked) >= SuspectAfter
+	return s.doubted || s.silent && !s.asked.IsZero() && time.Since(s.asked) >= SuspectAfter
 }
+
+func (s *fakeSession) Check() { s.set(func(s *fakeSession) { s.doubted, s.checks = true, s.checks+1 }) }
 
 func (s *fakeSession) Open(ctx context.Context, _ *url.URL, _ http.Header) (transport.StreamConn, error) {
 	s.mu.Lock()

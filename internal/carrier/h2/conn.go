@@ -36,6 +36,7 @@ type Conn struct {
 
 	done    chan struct{} // closed when the connection ends
 	ready   chan struct{} // closed with the server's first SETTINGS
+	checks  chan struct{} // holds a token after Check
 	workers sync.WaitGroup
 
 	enc    *hpack.Encoder // used by whoever has out's turn
@@ -57,6 +58,7 @@ type Conn struct {
 	pings    uint64    // sent so far
 	pingSent time.Time // when the last one was; zero once it is answered
 	asked    time.Time // when a stream was opened first since the last bytes came
+	checked  time.Time // when Check was called last
 	heard    time.Time // when the last bytes came
 	meter    meter
 	idle     time.Time     // since when there are no streams
@@ -74,6 +76,7 @@ func NewConn(c net.Conn, o Options) *Conn {
 		log:      o.Logger,
 		done:     make(chan struct{}),
 		ready:    make(chan struct{}),
+		checks:   make(chan struct{}, 1),
 		peer:     defaultSettings(),
 		streams:  make(map[uint32]*Stream),
 		nextID:   1,

@@ -18,6 +18,8 @@ const (
 	measureAfter = time.Second
 	// stallLimit is how long the server may take nothing of a frame, whatever it sends meanwhile.
 	stallLimit = time.Minute
+	// slowTrips is CheckTime in round trips, for a slow path.
+	slowTrips = 4
 )
 
 // watch pings a silent connection, and ends one that does not answer or has nothing left to do.
@@ -30,14 +32,16 @@ func (c *Conn) watch() {
 			return
 		case <-c.retired:
 			c.fail(errClosed)
+			continue
+		case <-c.checks:
 		case <-timer.C:
-			wait, err := c.check(time.Now())
-			if err != nil {
-				c.fail(err)
-				return
-			}
-			timer.Reset(wait)
 		}
+		wait, err := c.check(time.Now())
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		timer.Reset(wait)
 	}
 }
 
@@ -58,6 +62,11 @@ func (c *Conn) check(now time.Time) (wait time.Duration, err error) {
 	switch {
 	case !began.IsZero() && now.Sub(began) >= stallLimit:
 		return 0, ErrStalled
+	case c.checked.After(alive):
+		if left := max(carrier.CheckTime, slowTrips*c.rtt) - now.Sub(c.checked); left > 0 {
+			return left, nil
+		}
+		return 0, ErrPingTimeout
 	case c.pingSent.After(alive):
 		if left := pongLimit - now.Sub(c.pingSent); left > 0 {
 			return left, nil
@@ -92,6 +101,10 @@ func (c *Conn) ask(now time.Time) {
 // takes its time with the answer to a stream.
 func (c *Conn) Suspect() bool {
 	c.mu.Lock()
+	if c.err == nil && c.checked.After(c.heard) {
+		c.mu.Unlock()
+		return true
+	}
 	now := time.Now()
 	half := max(carrier.SuspectAfter, 2*c.rtt) / 2
 	silence := now.Sub(c.asked)
@@ -104,6 +117,17 @@ func (c *Conn) Suspect() bool {
 	c.mu.Unlock()
 	c.fail(err)
 	return false
+}
+
+// Check implements carrier.Session.
+func (c *Conn) Check() {
+	c.mu.Lock()
+	now := time.Now()
+	c.checked = now
+	err := c.pingLocked(now)
+	c.mu.Unlock()
+	c.fail(err)
+	signal(c.checks)
 }
 
 // pingLocked sends a ping. The caller holds mu.

@@ -33,6 +33,7 @@ type Conn struct {
 	log     *slog.Logger
 	debug   bool
 	done    <-chan struct{} // closed when the connection ends
+	checks  chan struct{}   // holds a token after Check
 	workers sync.WaitGroup
 
 	mu       sync.Mutex
@@ -52,12 +53,13 @@ type Conn struct {
 func newConn(l *link, d *Dialer) *Conn {
 	t := http3.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	c := &Conn{
-		link:  l,
-		http:  t.NewRawClientConn(l.conn),
-		log:   d.log,
-		debug: d.debug,
-		done:  l.conn.Context().Done(),
-		idle:  time.Now(),
+		link:   l,
+		http:   t.NewRawClientConn(l.conn),
+		log:    d.log,
+		debug:  d.debug,
+		done:   l.conn.Context().Done(),
+		checks: make(chan struct{}, 1),
+		idle:   time.Now(),
 	}
 	every := d.quic.KeepAlivePeriod / 2
 	c.workers.Go(func() { c.watch(every) })
@@ -114,6 +116,9 @@ func (c *Conn) watch(every time.Duration) {
 			} else {
 				c.judge(time.Now()) // it may have been one too few when the time was up
 			}
+		case <-c.checks:
+			c.ping()
+			verdict.Reset(max(carrier.CheckTime, doubtFor(c.link.conn.ConnectionStats())))
 		case <-verdict.C:
 			c.judge(time.Now())
 		case <-ticker.C:

@@ -124,6 +124,9 @@ func (d *Dialer) DialCarrier(ctx context.Context, u *url.URL) (transport.StreamC
 	return nil, &carrier.Error{Mode: carrier.H3, Stage: carrier.StageHandshake, Err: err}
 }
 
+// Renew is that of carrier.Pool.
+func (d *Dialer) Renew() { d.pool.Renew() }
+
 // Close ends the connections with all their streams.
 func (d *Dialer) Close() error { return d.pool.Close() }
 

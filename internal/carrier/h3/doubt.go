@@ -18,12 +18,14 @@ const (
 	askPause = 100 * time.Millisecond
 )
 
-// doubt is what refusals make of a connection: it is suspect until the server gives a sign of life, and dead
-// when the server gives none although it was asked. The zero value doubts nothing.
+// doubt is what refusals make of a connection, or a change of our network: it is suspect until the server
+// gives a sign of life, and dead when the server gives none although it was asked. The zero value doubts
+// nothing.
 type doubt struct {
-	packets  uint64    // of the server, by the first refusal
-	begun    time.Time // when that came
+	packets  uint64    // of the server, when it began
+	begun    time.Time // with the first refusal, or with Check
 	refusals int
+	checked  bool      // it began with Check
 	asked    time.Time // when the server was asked last, in this doubt or an earlier one
 }
 
@@ -31,7 +33,7 @@ type doubt struct {
 // the server now.
 func (d *doubt) refuse(packets uint64, now time.Time) (ask bool) {
 	if !d.holds(packets) {
-		d.packets, d.begun, d.refusals = packets, now, 0
+		d.packets, d.begun, d.refusals, d.checked = packets, now, 0, false
 	}
 	d.refusals++
 	if !d.wasAsked() && now.Sub(d.asked) >= askPause {
@@ -39,6 +41,11 @@ func (d *doubt) refuse(packets uint64, now time.Time) (ask bool) {
 		return true
 	}
 	return false
+}
+
+// check begins a doubt without a refusal, and takes it that the server is asked now.
+func (d *doubt) check(packets uint64, now time.Time) {
+	*d = doubt{packets: packets, begun: now, refusals: minRefusals, checked: true, asked: now}
 }
 
 func (d *doubt) wasAsked() bool { return !d.asked.Before(d.begun) }
@@ -68,14 +75,30 @@ func (c *Conn) refused(now time.Time) (patience time.Duration, asked bool) {
 	return doubtFor(stats), asked
 }
 
+// Check implements carrier.Session.
+func (c *Conn) Check() {
+	packets := c.link.conn.ConnectionStats().PacketsReceived
+	c.mu.Lock()
+	c.doubt.check(packets, time.Now())
+	c.mu.Unlock()
+	select {
+	case c.checks <- struct{}{}:
+	default:
+	}
+}
+
 // judge ends the connection when the server is gone.
 func (c *Conn) judge(now time.Time) {
 	stats := c.link.conn.ConnectionStats()
 	c.mu.Lock()
 	gone := c.doubt.proves(stats.PacketsReceived, now, doubtFor(stats))
+	cause := ErrGone
+	if c.doubt.checked {
+		cause = ErrSilent
+	}
 	c.mu.Unlock()
 	if gone {
-		c.fail(ErrGone)
+		c.fail(cause)
 	}
 }
 

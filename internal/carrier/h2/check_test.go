@@ -1,0 +1,80 @@
+package h2
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
+)
+
+// checked calls Check, and returns the ping that it sends.
+func checked(p *script) frame {
+	p.take()
+	time.Sleep(time.Millisecond) // what came in the same moment would count as an answer
+	p.c.Check()
+	return p.takeOne(http2.FramePing)
+}
+
+func TestCheckOfADeadConnection(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		checked(p)
+		start := time.Now()
+		if !p.c.Suspect() {
+			t.Error("Suspect() = false after Check, want true")
+		}
+		_, err := s.Read(make([]byte, 1))
+		if took := time.Since(start); !errors.Is(err, ErrPingTimeout) || took != carrier.CheckTime {
+			t.Errorf("Read() = %v after %v, want %v after %v", err, took, ErrPingTimeout, carrier.CheckTime)
+		}
+		if p.c.Check(); p.c.Suspect() {
+			t.Error("Suspect() = true of a connection that has ended")
+		}
+	})
+}
+
+func TestCheckOfALiveConnection(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		p.open()
+		time.Sleep(time.Second)
+		f := checked(p)
+		time.Sleep(carrier.CheckTime - 1)
+		p.do(p.fr.WritePing(true, [8]byte(f.payload)))
+		if p.c.Suspect() {
+			t.Error("Suspect() = true after the answer")
+		}
+		time.Sleep(pingAfter - 1)
+		p.wantAlive()
+	})
+}
+
+// One question after the other, each of them answered late, must not end a connection that lives.
+func TestManyChecks(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		p.open()
+		for range 10 {
+			time.Sleep(carrier.CheckTime / 2)
+			checked(p)
+			p.do(p.fr.WritePing(true, [8]byte(checked(p).payload)))
+		}
+		p.wantAlive()
+	})
+}
+
+func TestCheckOnASlowPath(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		p.c.mu.Lock()
+		p.c.rtt = time.Second
+		p.c.mu.Unlock()
+		checked(p)
+		start := time.Now()
+		_, _ = s.Read(make([]byte, 1))
+		if took := time.Since(start); took != slowTrips*time.Second {
+			t.Errorf("dead after %v, want %v", took, slowTrips*time.Second)
+		}
+	})
+}

@@ -1,0 +1,60 @@
+package h3
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
+)
+
+func TestCheckOfADeadConnection(t *testing.T) {
+	s := newServer(t).start()
+	n, d := throughNAT(t, s)
+	near, _ := openThrough(t, n, s, d)
+	n.blocked.Store(true)
+	began := time.Now()
+	d.Renew()
+	if !near.c.Suspect() {
+		t.Error("Suspect() = false after Renew, want true")
+	}
+	_, err := near.Read(make([]byte, 1))
+	if lost, ok := errors.AsType[*ConnError](err); !ok || !errors.Is(lost.Err, ErrSilent) {
+		t.Errorf("read on a dead connection = %v, want %v", err, ErrSilent)
+	}
+	// A busy machine may add to it, but the watcher's own ticks take longer.
+	if took := time.Since(began); took < carrier.CheckTime || took > 2*carrier.CheckTime {
+		t.Errorf("connection ended after %v, want %v", took, carrier.CheckTime)
+	}
+}
+
+// The server answers at our new port, as it does after a change of networks.
+func TestCheckOfALiveConnection(t *testing.T) {
+	s := newServer(t).start()
+	n, d := throughNAT(t, s)
+	near, far := openThrough(t, n, s, d)
+	n.rebind()
+	d.Renew()
+	until(t, "a sign of life", func() bool { return !near.c.Suspect() })
+	if _, err := far.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := near.Read(make([]byte, 1)); err != nil {
+		t.Errorf("read after the change = %v, want nil", err)
+	}
+}
+
+func TestDoubtOfACheck(t *testing.T) {
+	var d doubt
+	now := time.Now()
+	d.check(7, now)
+	if !d.holds(7) || d.holds(8) {
+		t.Error("a check must doubt until a packet comes")
+	}
+	if d.proves(7, now.Add(time.Second-1), time.Second) || !d.proves(7, now.Add(time.Second), time.Second) {
+		t.Error("a check must prove something after the patience, and not before")
+	}
+	if ask := d.refuse(8, now.Add(time.Second)); !ask || d.checked {
+		t.Error("a refusal after a sign of life must begin a doubt of its own")
+	}
+}
