@@ -65,13 +65,15 @@ type standby[C connection] struct {
 	flows    websocket.Options // of what carries a flow
 	idle     websocket.Options // of what is ready
 	interval time.Duration
+	limit    time.Duration // on one dial
 	log      *slog.Logger
 	lost     func()
-	attempt  func() (context.Context, context.CancelFunc) // bounds one dial
-	stop     context.CancelFunc                           // ends them all
 
 	mu      sync.Mutex
-	keep    int // how many are to be ready at least; 0 = none
+	dials   context.Context //nolint:containedctx // ends with the next change of the network
+	stop    context.CancelFunc
+	keep    int  // how many are to be ready at least; 0 = none
+	resting bool // there is no network
 	closed  bool
 	ready   []*warm[C] // oldest first
 	dialing int
@@ -91,16 +93,14 @@ func newStandby[C connection](c Config, open opener[C]) *standby[C] {
 		flows:    c.WebSocket,
 		idle:     c.Standby.options(c.WebSocket),
 		interval: orDefault(c.Standby.Interval, defaultInterval),
+		limit:    orDefault(c.DialTimeout, defaultDialLimit),
 		log:      c.WebSocket.Logger,
 		lost:     c.OnLost,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	all, stop := context.WithCancel(context.Background()) //nolint:gosec // Close calls stop
-	limit := orDefault(c.DialTimeout, defaultDialLimit)
-	s.stop = stop
-	s.attempt = func() (context.Context, context.CancelFunc) { return context.WithTimeout(all, limit) }
+	s.dials, s.stop = context.WithCancel(context.Background()) //nolint:gosec // Close calls stop
 	return s
 }
 
@@ -139,6 +139,34 @@ func (s *standby[C]) Keep(n int) {
 	})
 }
 
+// Rest closes what is ready, and opens nothing before Renew: there is no network.
+func (s *standby[C]) Rest() {
+	s.update(func(now time.Time) {
+		s.resting = true
+		s.abandon(now)
+	})
+}
+
+// Renew replaces what is ready or under way, and forgets what failed: the network has changed.
+func (s *standby[C]) Renew() {
+	s.update(func(now time.Time) {
+		s.resting, s.doubt = false, doubt{}
+		s.abandon(now)
+	})
+}
+
+// abandon has what is ready leave, and ends the dials. The caller holds mu.
+func (s *standby[C]) abandon(now time.Time) {
+	if s.closed {
+		return
+	}
+	for _, w := range s.ready {
+		w.last = now
+	}
+	s.stop()
+	s.dials, s.stop = context.WithCancel(context.Background())
+}
+
 // Ready is how many are ready.
 func (s *standby[C]) Ready() int {
 	s.mu.Lock()
@@ -148,8 +176,10 @@ func (s *standby[C]) Ready() int {
 
 // Close closes what is ready and waits for everything that standby runs. What was handed out stays open.
 func (s *standby[C]) Close() {
-	s.stop()
-	s.update(func(time.Time) { s.closed = true })
+	s.update(func(time.Time) {
+		s.closed = true
+		s.stop()
+	})
 	s.workers.Wait()
 }
 
@@ -181,9 +211,9 @@ func (s *standby[C]) tend(now time.Time) (leaving []*warm[C]) {
 		s.doubt.proved(w.born)
 	}
 	few := min(target-fresh, maxDials, s.doubt.limit(now)-unproved+s.dialing)
-	for s.dialing < few {
+	for dials := s.dials; s.dialing < few; {
 		s.dialing++
-		s.workers.Go(s.dial)
+		s.workers.Go(func() { s.dial(dials) })
 	}
 	s.lookAgain(now)
 	return leaving
@@ -191,7 +221,7 @@ func (s *standby[C]) tend(now time.Time) (leaving []*warm[C]) {
 
 // target is how many should be ready or on their way.
 func (s *standby[C]) target(now time.Time) int {
-	if s.closed || s.keep == 0 {
+	if s.closed || s.resting || s.keep == 0 {
 		return 0
 	}
 	return max(s.keep, min(maxAhead, s.demand.within(now, s.opening)))
@@ -215,7 +245,7 @@ func (s *standby[C]) release(now time.Time, target int) (leaving []*warm[C]) {
 
 // lookAgain has tend called when time alone changes what it does. The caller holds mu.
 func (s *standby[C]) lookAgain(now time.Time) {
-	if s.closed || s.keep == 0 {
+	if s.closed || s.resting || s.keep == 0 {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
@@ -240,9 +270,9 @@ func (s *standby[C]) lookAgain(now time.Time) {
 	s.timer.Reset(next.Sub(now))
 }
 
-// dial opens one connection and attends it.
-func (s *standby[C]) dial() {
-	ctx, cancel := s.attempt()
+// dial opens one connection and attends it, unless the network changes first.
+func (s *standby[C]) dial(dials context.Context) {
+	ctx, cancel := context.WithTimeout(dials, s.limit)
 	defer cancel()
 	began := time.Now()
 	conn, err := s.open(ctx, s.idle)
@@ -252,11 +282,16 @@ func (s *standby[C]) dial() {
 	s.update(func(now time.Time) {
 		s.dialing--
 		if err != nil {
-			s.doubt.failed(now)
+			if dials.Err() == nil {
+				s.doubt.failed(now)
+			}
 			return
 		}
 		s.opening = smooth(s.opening, now.Sub(began))
 		w := newWarm(conn, now)
+		if dials.Err() != nil {
+			w.last = now // it came too late
+		}
 		s.ready = append(s.ready, w)
 		s.workers.Go(func() { s.attend(w) })
 	})
