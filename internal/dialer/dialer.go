@@ -114,6 +114,9 @@ func (d *Dialer) ListenPacket(ctx context.Context, network string) (net.PacketCo
 	if network != "udp4" && network != "udp6" {
 		return nil, net.UnknownNetworkError(network)
 	}
+	if d.sockets.resting() {
+		return nil, transport.ErrNoNetwork
+	}
 	lc := net.ListenConfig{Control: d.control()}
 	conn, err := lc.ListenPacket(ctx, network, ":0")
 	if mark, ok := markError(err); ok {
@@ -122,11 +125,18 @@ func (d *Dialer) ListenPacket(ctx context.Context, network string) (net.PacketCo
 	return conn, err
 }
 
+// Rest has attempts to connect, lookups and those under way fail at once with transport.ErrNoNetwork, until
+// Renew, for all dialers with the same Sockets. What is open stays open.
+func (d *Dialer) Rest() {
+	d.sockets.rest()
+	d.resolver.flights.renew()
+}
+
 // Renew begins lookups and attempts to connect anew that nobody has answered yet, because the network of this
 // host has changed, and forgets which hosts did not exist.
 func (d *Dialer) Renew() {
-	d.resolver.renew()
 	d.sockets.renew()
+	d.resolver.renew()
 }
 
 func (d *Dialer) goodAddr(host string) netip.Addr {

@@ -6,11 +6,16 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // query looks host up in one family, "ip4" or "ip6". The system's resolver does it only while neither a mark
 // nor servers of our own are asked for, because its sockets cannot be marked.
 func (d *Dialer) query(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if d.sockets.resting() {
+		return nil, transport.ErrNoNetwork
+	}
 	if d.mark == 0 && len(d.servers) == 0 {
 		return net.DefaultResolver.LookupNetIP(ctx, network, host)
 	}

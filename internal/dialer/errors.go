@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // Error says why no connection to a target came about.
@@ -93,6 +95,9 @@ func isMark(err error) bool {
 	_, ok := markError(err)
 	return ok
 }
+
+// isNoNetwork reports whether nothing was tried, for want of a network.
+func isNoNetwork(err error) bool { return errors.Is(err, transport.ErrNoNetwork) }
 
 // explainZone says so when the zone of an address names no interface, which the kernel calls an invalid
 // argument.

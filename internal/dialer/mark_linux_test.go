@@ -200,15 +200,6 @@ func TestAskAndRelax(t *testing.T) {
 	want(15, 15, 3)
 }
 
-// Without the rights for a mark, nobody knows what the routes are.
-func TestSourcesWithoutRights(t *testing.T) {
-	d := New(Options{Mark: 7})
-	d.setMark = func(uintptr, uint32) error { return unix.EPERM }
-	if got, known := d.Sources(t.Context(), "127.0.0.1"); known || len(got) > 0 {
-		t.Errorf("Sources() = %v, %v, want none known", got, known)
-	}
-}
-
 func TestZoneWithoutInterface(t *testing.T) {
 	listen(t, "::1") // skips without IPv6
 	_, err := New(Options{}).DialStream(within(t), "[fe80::1%nope]:1")

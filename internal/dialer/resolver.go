@@ -82,7 +82,7 @@ func (r *resolver) lookup(ctx context.Context, q question) ([]netip.Addr, error)
 	patient, cancel := context.WithTimeout(ctx, stalePatience)
 	defer cancel()
 	addrs, err := r.flights.do(patient, q, fetch)
-	if err == nil || isNotFound(err) || isMark(err) || ctx.Err() != nil {
+	if err == nil || isNotFound(err) || isMark(err) || isNoNetwork(err) || ctx.Err() != nil {
 		return addrs, err
 	}
 	r.logger.WarnContext(ctx, "older dns answer used", "target", q.host, "err", err)

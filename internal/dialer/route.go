@@ -1,43 +1,48 @@
 package dialer
 
 import (
-	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
 )
 
-// anyPort stands for the port of a server where only the route matters.
-const anyPort = 443
+// Route is how packets to an address leave this host. Where the system does not tell, fields are zero.
+type Route struct {
+	Source  netip.Addr
+	Gateway netip.Addr // zero: the address is on the link
+	Link    int        // index of the interface
+}
 
-// Sources returns the addresses of this host from which packets to a host leave, in the order of the host's
-// addresses, without those that no route leads to. It sends nothing. A name that was never looked up has
-// no known addresses; known is false then, and when routes may not be asked for.
-func (d *Dialer) Sources(ctx context.Context, host string) (sources []netip.Addr, known bool) {
+// errNoRoute says that no route leads to an address.
+var errNoRoute = errors.New("no route")
+
+// Routes returns the ways to a host, in the order of its addresses, without those to which no route leads, or
+// one over a link that is down. It sends nothing. A name that was never looked up has no known addresses;
+// known is false then, and where the system does not tell.
+func (d *Dialer) Routes(host string) (routes []Route, known bool) {
 	t := parseHost(host)
 	addrs := []netip.Addr{t.ip}
 	if !t.ip.IsValid() {
 		addrs = d.resolver.remembered(t.host)
 	}
 	for _, ip := range addrs {
-		source, err := d.source(ctx, ip)
-		if _, ok := markError(err); ok {
+		r, err := routeTo(ip, d.mark)
+		if err != nil && !errors.Is(err, errNoRoute) {
 			return nil, false
 		}
-		if err == nil && !slices.Contains(sources, source) {
-			sources = append(sources, source)
+		if err == nil && running(r.Link) && !slices.Contains(routes, r) {
+			routes = append(routes, r)
 		}
 	}
-	return sources, len(addrs) > 0
+	return routes, len(addrs) > 0
 }
 
-// source asks the kernel for the route, by a UDP socket that sends nothing.
-func (d *Dialer) source(ctx context.Context, ip netip.Addr) (netip.Addr, error) {
-	nd := net.Dialer{Control: d.control()}
-	conn, err := nd.DialUDP(ctx, "udp", netip.AddrPort{}, netip.AddrPortFrom(ip, anyPort))
-	if err != nil {
-		return netip.Addr{}, err
+// running reports whether a link carries packets, as far as that is known.
+func running(link int) bool {
+	if link == 0 {
+		return true
 	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+	i, err := net.InterfaceByIndex(link)
+	return err != nil || i.Flags&net.FlagRunning != 0
 }

@@ -36,6 +36,7 @@ type Sockets struct {
 	open    []weak.Pointer[net.TCPConn]
 	sweepAt int           // how many there may be before those that are gone are swept out
 	changed chan struct{} // closed with the next change; nil while nobody waits for it
+	asleep  bool          // there is no network
 }
 
 // minSweep is how many there may be at least before they are swept.
@@ -72,9 +73,21 @@ func (s *Sockets) all() []*net.TCPConn {
 
 // renew begins all attempts to connect anew: the kernel repeats what it sent in vain after ever longer
 // pauses.
-func (s *Sockets) renew() {
+func (s *Sockets) renew() { s.change(false) }
+
+// rest ends all attempts, and has those to come fail.
+func (s *Sockets) rest() { s.change(true) }
+
+func (s *Sockets) resting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.asleep
+}
+
+func (s *Sockets) change(asleep bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asleep = asleep
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
@@ -117,7 +130,7 @@ func (s *Sockets) Relax() {
 	}
 }
 
-// persistent is a connect that begins anew whenever the network changes.
+// persistent is a connect that begins anew whenever the network changes, and fails while there is none.
 func (s *Sockets) persistent(connect connectFunc) connectFunc {
 	return func(ctx context.Context, addr netip.AddrPort) (transport.StreamConn, error) {
 		for {
@@ -133,7 +146,10 @@ func (s *Sockets) persistent(connect connectFunc) connectFunc {
 func (s *Sockets) attempt(
 	ctx context.Context, addr netip.AddrPort, connect connectFunc,
 ) (transport.StreamConn, error) {
-	changed := s.nextChange()
+	changed, err := s.nextChange()
+	if err != nil {
+		return nil, err
+	}
 	trying, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
 	var watching sync.WaitGroup
@@ -155,13 +171,17 @@ func (s *Sockets) attempt(
 	return conn, err
 }
 
-func (s *Sockets) nextChange() <-chan struct{} {
+// nextChange returns what is closed with the next change, or says that there is no network.
+func (s *Sockets) nextChange() (<-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asleep {
+		return nil, transport.ErrNoNetwork
+	}
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
-	return s.changed
+	return s.changed, nil
 }
 
 // ownership returns a function that reports whether this host has an address now.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,4 +172,72 @@ func TestConnectFailsOnce(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) || tries != 1 {
 		t.Errorf("connect = %v after %d attempts, want %v after 1", err, tries, io.ErrUnexpectedEOF)
 	}
+}
+
+// Without a network attempts fail at once, those under way too, and go on with the next one.
+func TestConnectWithoutANetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a := new(Sockets), &attempts{works: 2, began: time.Now()}
+		connect := s.persistent(a.connect)
+		time.AfterFunc(time.Second, s.rest)
+		for range 2 {
+			if _, err := connect(t.Context(), netip.AddrPort{}); !errors.Is(err, transport.ErrNoNetwork) {
+				t.Errorf("connect = %v, want %v", err, transport.ErrNoNetwork)
+			}
+			if took := time.Since(a.began); took != time.Second || len(a.times) != 1 {
+				t.Errorf("%d attempts after %v, want 1 after 1 s", len(a.times), took)
+			}
+		}
+		s.renew()
+		if _, err := connect(t.Context(), netip.AddrPort{}); err != nil {
+			t.Errorf("connect = %v after the network came back, want nil", err)
+		}
+	})
+}
+
+func TestDialerWithoutANetwork(t *testing.T) {
+	l, port := listen(t, "127.0.0.1")
+	s := new(Sockets)
+	d := New(Options{Sockets: s})
+	other := New(Options{Sockets: s, Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}})
+	d.Rest()
+	dial := func(d *Dialer, addr string) error {
+		_, err := d.DialStream(within(t), addr)
+		return err
+	}
+	_, lookupErr := other.LookupAddrs(within(t), "host.test")
+	_, listenErr := other.ListenPacket(within(t), "udp4")
+	for what, err := range map[string]error{
+		"an address": dial(d, "127.0.0.1:"+port), "a name": dial(other, "host.test:"+port),
+		"a lookup": lookupErr, "a socket": listenErr,
+	} {
+		if !errors.Is(err, transport.ErrNoNetwork) || !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("%s: %v, want %v", what, err, transport.ErrNoNetwork)
+		}
+	}
+	d.Renew()
+	wantReached(t, other, "127.0.0.1:"+port, l)
+}
+
+// What was known of a name is no reason to try without a network, nor is a lookup under way.
+func TestRestEndsLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{}
+		n.set(found{}, found{after: ever})
+		d := New(Options{})
+		d.resolver.query = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+			if d.sockets.resting() {
+				return nil, transport.ErrNoNetwork
+			}
+			return n.query(ctx, network, host)
+		}
+		old := record{addrs: ips("1.1.1.1"), stale: time.Now().Add(time.Hour)}
+		d.resolver.known.store(question{"h", ipv4}, old)
+		time.AfterFunc(time.Second, d.Rest)
+		began := time.Now()
+		_, err := d.resolver.lookup(t.Context(), question{"h", ipv4})
+		if took := time.Since(began); !errors.Is(err, transport.ErrNoNetwork) || took != time.Second {
+			t.Errorf("lookup = %v after %v, want %v after 1 s", err, took, transport.ErrNoNetwork)
+		}
+	})
 }

@@ -3,10 +3,12 @@ package health
 import (
 	"net"
 	"syscall"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // IsLocal reports whether a failure is this host's own lack, and says nothing of a path: no more descriptors,
-// memory or ports, or no permission.
+// memory or ports, no permission, or transport.ErrNoNetwork.
 func IsLocal(err error) bool { return blameOf(err) == nobody }
 
 // IsNoNetwork reports whether a failure happened before anything left this host, or because no name server
@@ -26,6 +28,9 @@ const (
 
 // blameOf looks at every cause in the tree of err.
 func blameOf(err error) blame {
+	if err == transport.ErrNoNetwork { //nolint:errorlint // it walks the tree itself
+		return nobody
+	}
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
 	case syscall.Errno:
 		return blameOfErrno(e)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 // dialError is an error as package net makes it.
@@ -38,6 +39,7 @@ func TestBlame(t *testing.T) {
 		{"a firewall of ours", dialError(syscall.EPERM), true, false},
 		{"no route", unreachable, false, true},
 		{"interface down", dialError(syscall.ENETDOWN), false, true},
+		{"no network at all", fmt.Errorf("dial h2: %w", transport.ErrNoNetwork), true, false},
 		{"no name server", &net.DNSError{IsTimeout: true}, false, true},
 		{"no such name", &net.DNSError{IsNotFound: true}, false, false},
 		{"no route for one family, refused on the other", errors.Join(unreachable, refused), false, false},

@@ -131,11 +131,12 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	}
 	conn, err := a.up.ListenPacket(ctx)
 	a.pause = min(max(2*a.pause, firstPause), maxPause)
+	if errors.Is(err, transport.ErrNoNetwork) {
+		a.pause = firstPause // nothing was tried
+	}
 	a.quietTil = time.Now().Add(a.pause)
 	if err != nil {
-		if ctx.Err() == nil {
-			a.log.WarnContext(ctx, "udp upstream unreachable", "err", err)
-		}
+		a.complain(ctx, err)
 		return nil
 	}
 	sock := &upstreamSocket{PacketConn: conn}
@@ -147,6 +148,13 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	}
 	a.receivers.Go(func() { a.receive(sock) })
 	return sock
+}
+
+// complain logs why there is no upstream socket, unless somebody else says so: a host without a network.
+func (a *association) complain(ctx context.Context, err error) {
+	if ctx.Err() == nil && !errors.Is(err, transport.ErrNoNetwork) {
+		a.log.WarnContext(ctx, "udp upstream unreachable", "err", err)
+	}
 }
 
 // receive carries the answers of one upstream socket until that fails.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
 func TestPacketsOpensWithTheFirst(t *testing.T) {
@@ -302,5 +304,38 @@ func TestPacketsConcurrently(t *testing.T) {
 		if r.Received < senders*each/2 {
 			t.Errorf("%d of %d packets answered, want most of them", r.Received, senders*each)
 		}
+	})
+}
+
+// A host without a network tries nothing, so an association is no slower for it when one is there again.
+func TestPacketsWithoutANetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newSocket(9)
+		l := opens(up)
+		reaches, opened := false, l.open
+		l.open = func(ctx context.Context) (net.PacketConn, error) {
+			if !reaches {
+				return nil, fmt.Errorf("dial h2: %w", transport.ErrNoNetwork)
+			}
+			return opened(ctx)
+		}
+		var logged bytes.Buffer
+		f := startPackets(t, l, PacketOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		for range 600 {
+			f.send("lost")
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		reaches = true
+		time.Sleep(firstPause)
+		f.send("sent")
+		synctest.Wait()
+		if got := len(up.out); got != 1 {
+			t.Errorf("%d packets were sent, want 1", got)
+		}
+		if logged.Len() > 0 {
+			t.Errorf("logged: %s", &logged)
+		}
+		f.end()
 	})
 }

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"syscall"
 )
 
 // ErrNotAllowed says that a rule of this client forbids a flow.
@@ -11,6 +13,10 @@ var ErrNotAllowed = errors.New("not allowed by a rule")
 // ErrTarget says that a flow failed at its target, or between the server and that, and not on the way to the
 // server: another way would not help.
 var ErrTarget = errors.New("target refused or cannot be reached")
+
+// ErrNoNetwork says that nothing can leave this host now, so that nothing was tried. It says nothing of any
+// server.
+var ErrNoNetwork = fmt.Errorf("this host has no network: %w", syscall.ENETUNREACH)
 
 // Aborter is a connection that can end so that its peer sees a failure.
 type Aborter interface {
