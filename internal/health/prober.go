@@ -65,9 +65,10 @@ func (p *Prober) init() {
 }
 
 // Run probes every path at once and then by the schedule, until ctx ends. It returns nil when all probes have
-// ended.
+// ended, without regard to what those found that ctx ended. It may run again then, as if for the first time.
 func (p *Prober) Run(ctx context.Context) error {
 	p.init()
+	clear(p.clocks)
 	var running sync.WaitGroup
 	for i := range p.Paths {
 		running.Go(func() { p.watch(ctx, i) })

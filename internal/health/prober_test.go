@@ -336,3 +336,45 @@ func TestRunEndsInTheMiddleOfAProbe(t *testing.T) {
 		}
 	})
 }
+
+// A change of the network ends Run. The next one must not wait for what was planned before.
+func TestRunAgainProbesAtOnce(t *testing.T) {
+	for name, err := range map[string]error{"up": nil, "without a network": syscall.ENETUNREACH} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, f := newBench(), &fakePath{err: err}
+				b.add(f)
+				b.run(t)
+				pass(time.Minute)
+				b.stop()
+				f.take()
+				b.prober.Soon(0)
+				b.run(t)
+				defer b.stop()
+				pass(0)
+				if got := f.probes(); got != 1 {
+					t.Errorf("%d probes at once, want 1", got)
+				}
+				pass(5 * time.Second)
+				if got := f.probes(); got != 1 {
+					t.Errorf("%d probes in the interval after that, want 1", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRunForgetsProbesUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, f := newBench(), &fakePath{silent: true}
+		r := b.add(f)
+		for range 5 {
+			b.run(t)
+			pass(time.Second)
+			b.stop()
+		}
+		if s := r.Status(time.Now()); s.Failures > 0 || f.probes() != 5 {
+			t.Errorf("%d failures, want none", s.Failures)
+		}
+	})
+}

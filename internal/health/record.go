@@ -15,6 +15,8 @@ const (
 	stallWindow = time.Minute
 	// maxStallShift bounds the cooling of a path that stalls again and again: 8 times Cooldown.
 	maxStallShift = 3
+	// renewTime is how long after a change of the network flows still fail on the connections of before.
+	renewTime = 3 * time.Second
 )
 
 // Policy is what makes a path up, down or cooling.
@@ -48,6 +50,7 @@ type Record struct {
 	lastErr    error
 	lastErrAt  time.Time
 	lastAnswer time.Time
+	renewed    time.Time // when Renew was called last
 }
 
 // cause is why a path cools, which decides what ends it early.
@@ -116,12 +119,29 @@ func (r *Record) FlowFailed(now time.Time, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if now.Sub(r.renewed) < renewTime {
+		return
+	}
 	r.blame(now, err, flowPenalty)
 	why := flowFailed
 	if IsNoNetwork(err) {
 		why = noNetwork
 	}
 	r.cool(now.Add(r.policy.Cooldown), why)
+}
+
+// Renew says that the network of this host has changed: what flows and probes met before does not speak
+// against the path, nor does what flows meet in the next moments, on connections of before. Whether the path
+// is up stays what probes have found.
+func (r *Record) Renew(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.renewed = now
+	r.failures, r.penalty = 0, 0
+	r.stall, r.stallRow = "", 0
+	if r.coolUntil.After(now) {
+		r.coolUntil = now
+	}
 }
 
 // Excuse says that no failed probe counts: a probe reached the upstream and its target is to blame, or there

@@ -29,7 +29,8 @@ const ms = time.Millisecond
 func at(d time.Duration) time.Time { return start.Add(d) }
 
 // play feeds a record one event a second: s a passed probe, f a failed one, a an answer, x a failed flow, e
-// what is this host's fault, E the same for a flow, u no network, 1 and 2 stalls of two targets, t an excuse.
+// what is this host's fault, E the same for a flow, u no network, n another network, 1 and 2 stalls of two
+// targets, t an excuse.
 func play(r *health.Record, events string) time.Time {
 	now := start
 	for _, e := range events {
@@ -49,6 +50,8 @@ func play(r *health.Record, events string) time.Time {
 			r.FlowFailed(now, syscall.EMFILE)
 		case 'u':
 			r.FlowFailed(now, syscall.ENETUNREACH)
+		case 'n':
+			r.Renew(now)
 		case 't':
 			r.Excuse()
 		default:
@@ -97,6 +100,12 @@ func TestStates(t *testing.T) {
 		{"an answer between stalls", policy, "s1a2", health.Up, false},
 		{"an answer after stalls", policy, "s12a", health.Up, false},
 		{"a failed flow and stalls, then an answer", policy, "x12a", health.Up, false},
+		{"failed flows on the network before", policy, "sxnxx", health.Up, false},
+		{"a failed flow on this network", policy, "snsssx", health.Up, true},
+		{"a failure on the network before", policy, "sfnf", health.Up, false},
+		{"down on the network before", policy, "sffn", health.Down, false},
+		{"stalls on the network before", policy, "s1n2", health.Up, false},
+		{"cooling by stalls on the network before", policy, "s12n", health.Up, false},
 		{"the target was to blame", policy, "fft", health.Unknown, false},
 		{"the target was to blame for a path that is up", policy, "sft", health.Up, false},
 	} {
