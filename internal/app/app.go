@@ -16,10 +16,12 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/status"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/wake"
 )
 
 // drainTime is how long flows may go on once the program was told to stop.
@@ -31,6 +33,7 @@ type App struct {
 	server   *socks5.Server
 	balancer *balancer.Balancer
 	probing  probing
+	network  network
 	state    state
 	metrics  *metrics.Metrics
 	tallies  tallies
@@ -69,8 +72,11 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	}
 	a.server = &socks5.Server{Logger: log, Observer: a.inbound}
 	a.metrics = metrics.New(Version(), a.Report)
+	open := new(dialer.Sockets)
+	a.network.sockets, a.network.probing = open, &a.probing
+	a.network.survey, a.network.log = (*fleet).ways, log
 	none := &fleet{parts: parts{
-		budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), log: log,
+		budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), open: open, log: log,
 		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,
 	}}
 	p, err := a.plan(c, none)
@@ -100,7 +106,9 @@ func (a *App) Run(stop, cut context.Context) error {
 	a.open(fresh)
 	a.reloading.Unlock()
 	a.say("READY=1", "STATUS=serving")
+	a.network.look(wake.Network) // before anything dials
 	var running sync.WaitGroup
+	running.Go(func() { a.network.run(stop) })
 	running.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
 	running.Go(func() { a.probing.run(stop) })
 	running.Go(func() { a.state.run(stop) })
@@ -112,6 +120,9 @@ func (a *App) Run(stop, cut context.Context) error {
 	a.log.InfoContext(stop, "stopped")
 	return nil
 }
+
+// Offline reports whether this host has no network, so that nothing is tried.
+func (a *App) Offline() bool { return a.network.offline.Load() }
 
 // open serves listeners, in the order of their places. The caller holds reloading.
 func (a *App) open(fresh map[place]net.Listener) {

@@ -75,6 +75,7 @@ func TestFlowsSurviveTheirUpstream(t *testing.T) {
 func get(t *testing.T, c *client, addr string) {
 	t.Helper()
 	conn := connect(t, c, addr)
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type fleet struct {
 type parts struct {
 	budget  *h2.Budget
 	buffers *sync.Once
+	open    *dialer.Sockets
 	sockets *dialer.Dialer // of the common settings in force
 	tallies *tallies
 	metrics *metrics.Metrics
@@ -84,6 +85,8 @@ type unit struct {
 	memory *carrier.Memory
 	// How the server is reached for each protocol; nil: not at all.
 	streamBy, packetBy *carrier.Endpoint
+	hosts              []string    // of its URLs
+	shared             []renewer   // connections that its flows share
 	close              []io.Closer // in this order, once nobody uses it any more
 
 	stream *balancer.Path[transport.StreamDialer]   // nil: no TCP
@@ -93,13 +96,16 @@ type unit struct {
 	paths int // that are still in use
 }
 
+// renewer is told that the network of this host has changed.
+type renewer interface{ Renew() }
+
 // next returns the fleet of another configuration. What stayed the same is shared with this one; nothing is
 // opened and nothing closed. gone is told of a unit that is not used any more.
 func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
 	n := &fleet{common: commonOf(c), parts: f.parts}
 	same := n.common.equal(f.common)
 	if !same {
-		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Logger: f.parts.log}
+		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Sockets: f.parts.open, Logger: f.parts.log}
 		n.parts.sockets = dialer.New(o)
 	}
 	for _, entry := range c.Upstreams {

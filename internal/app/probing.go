@@ -66,6 +66,7 @@ type probing struct {
 	mu      sync.Mutex
 	running context.Context //nolint:containedctx // of run; nil before
 	stop    context.CancelFunc
+	resting bool
 	done    sync.WaitGroup
 }
 
@@ -97,12 +98,34 @@ func (p *probing) use(next *health.Prober) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.end()
+	p.current.Store(n)
+	p.start()
+}
+
+// rest ends probing until again is called.
+func (p *probing) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resting = true
+	p.end()
+}
+
+// again probes all paths at once. Probes under way are forgotten.
+func (p *probing) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resting = false
+	p.end()
+	p.start()
+}
+
+// end ends the prober that runs, if one does. The caller holds mu.
+func (p *probing) end() {
 	if p.stop != nil {
 		p.stop()
 		p.done.Wait()
 	}
-	p.current.Store(n)
-	p.start()
 }
 
 // acquit has the paths that are not probed be unknown where they were down: nobody would find them up again.
@@ -120,7 +143,7 @@ func (p *probing) acquit(f *fleet) {
 // start runs the prober of the moment, if it is time for that. The caller holds mu.
 func (p *probing) start() {
 	current := p.current.Load()
-	if p.running == nil || current == nil {
+	if p.running == nil || current == nil || p.resting {
 		return
 	}
 	var ctx context.Context

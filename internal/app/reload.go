@@ -97,6 +97,7 @@ func (a *App) apply(p plan) {
 	a.balancer.Update(p.fleet.members(p.config), o)
 	a.server.Update(p.settings)
 	a.state.use(p.fleet)
+	a.network.use(p.fleet)
 	a.api.use(a.statusOptions(p.config))
 	a.config, a.fleet = p.config, p.fleet
 	for _, name := range a.tallies.retain(p.fleet) {

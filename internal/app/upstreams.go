@@ -28,6 +28,8 @@ type upstreamFactory struct {
 	parts  parts
 	log    *slog.Logger
 
+	hosts   []string    // of the URLs
+	shared  []renewer   // connections that flows share
 	closers []io.Closer // what carriers keep open between flows
 }
 
@@ -69,6 +71,7 @@ func (f *upstreamFactory) build(entry config.Upstream) (*unit, error) {
 		OnBadPacket: func(err error) { f.log.Debug("packet dropped", "proto", balancer.UDP, "err", err) },
 		OnLost:      func() { f.parts.soon(entry.Name) },
 	})
+	u.hosts, u.shared = f.hosts, f.shared
 	u.close = append([]io.Closer{u.up}, f.closers...)
 	return u, nil
 }
@@ -121,6 +124,7 @@ func (f *upstreamFactory) endpoint(s *server, raw config.URL, proto string) (*ca
 	e := &carrier.Endpoint{
 		Target: target, Dialers: f.dialers(s, target, log), Memory: s.memory, Logger: log,
 	}
+	f.hosts = append(f.hosts, target.URL.Hostname())
 	f.closers = append(f.closers, e)
 	return e, nil
 }
@@ -146,7 +150,7 @@ func (f *upstreamFactory) dialers(
 				Options:  h2.Options{Budget: f.parts.budget, Logger: log},
 				Patience: target.Patience(),
 			})
-			f.closers = append(f.closers, d)
+			f.shared, f.closers = append(f.shared, d), append(f.closers, d)
 			dialers[mode] = d
 		case carrier.H3:
 			d := h3.NewDialer(target.URL, h3.Config{
@@ -157,7 +161,7 @@ func (f *upstreamFactory) dialers(
 				Options:  h3.Options{Logger: log, Buffers: f.parts.buffers},
 				Patience: target.Patience(),
 			})
-			f.closers = append(f.closers, d)
+			f.shared, f.closers = append(f.shared, d), append(f.closers, d)
 			dialers[mode] = d
 		}
 	}

@@ -55,27 +55,6 @@ func (u *Upstream) KeepPackets(n int) {
 	}
 }
 
-// Rest closes what is ready, and has nothing opened ahead of need before Renew: this host has no network.
-// Flows and probes dial as ever.
-func (u *Upstream) Rest() {
-	if u.streams != nil {
-		u.streams.standby.Rest()
-	}
-	if u.packets != nil {
-		u.packets.standby.Rest()
-	}
-}
-
-// Renew replaces what is ready: the network of this host has changed.
-func (u *Upstream) Renew() {
-	if u.streams != nil {
-		u.streams.standby.Renew()
-	}
-	if u.packets != nil {
-		u.packets.standby.Renew()
-	}
-}
-
 // Ready is how many connections are ready.
 func (u *Upstream) Ready() (streams, packets int) {
 	if u.streams != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/shadowsocks"
@@ -36,6 +37,7 @@ type Upstream struct {
 	timeout time.Duration
 	streams *streams // nil: no TCP
 	packets *packets // nil: no UDP
+	resting atomic.Bool
 }
 
 // streams are the ways to open streams: for flows, with what standby keeps ready, and for probes, without.
@@ -124,6 +126,9 @@ func (u *Upstream) DialStream(ctx context.Context, addr string) (transport.Strea
 func (u *Upstream) dialStream(
 	ctx context.Context, d *shadowsocks.StreamDialer, addr string,
 ) (transport.StreamConn, error) {
+	if u.resting.Load() {
+		return nil, u.wrap(transport.ErrNoNetwork)
+	}
 	ctx, cancel := u.bound(ctx)
 	defer cancel()
 	conn, err := d.DialStream(ctx, addr)
@@ -142,6 +147,9 @@ func (u *Upstream) ListenPacket(ctx context.Context) (net.PacketConn, error) {
 }
 
 func (u *Upstream) listenPacket(ctx context.Context, l *shadowsocks.PacketListener) (net.PacketConn, error) {
+	if u.resting.Load() {
+		return nil, u.wrap(transport.ErrNoNetwork)
+	}
 	ctx, cancel := u.bound(ctx)
 	defer cancel()
 	conn, err := l.ListenPacket(ctx)
