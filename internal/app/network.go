@@ -14,7 +14,7 @@ import (
 
 const (
 	// lookEvery is how often the routes are looked at while there are none, in case that nobody tells.
-	lookEvery = time.Second
+	lookEvery = 500 * time.Millisecond
 	// askTime is how long the peers of TCP connections are asked for a sign of life after a change.
 	askTime = 4 * time.Second
 )

@@ -17,9 +17,9 @@ type Route struct {
 // errNoRoute says that no route leads to an address.
 var errNoRoute = errors.New("no route")
 
-// Routes returns the ways to a host, in the order of its addresses, without those to which no route leads, or
-// one over a link that is down. It sends nothing. A name that was never looked up has no known addresses;
-// known is false then, and where the system does not tell.
+// Routes returns the ways to a host, in the order of its addresses. Addresses to which no route leads, or one
+// over a link that is down, have none. It sends nothing. A name that was never looked up has no known
+// addresses; known is false then, and where the system does not tell.
 func (d *Dialer) Routes(host string) (routes []Route, known bool) {
 	t := parseHost(host)
 	addrs := []netip.Addr{t.ip}
@@ -38,7 +38,8 @@ func (d *Dialer) Routes(host string) (routes []Route, known bool) {
 	return routes, len(addrs) > 0
 }
 
-// running reports whether a link carries packets, as far as that is known.
+// running reports whether a link carries packets, as far as that is known. One that was switched on has a
+// carrier before the kernel sends anything over it.
 func running(link int) bool {
 	if link == 0 {
 		return true

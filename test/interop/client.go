@@ -62,10 +62,19 @@ func (p Programs) StartReadyClient(t *testing.T, host netip.Addr, server *Server
 // start starts a client. The first line is the configuration's, the others belong to the upstream.
 func (p Programs) start(t *testing.T, host netip.Addr, server *Server, lines []string) Client {
 	t.Helper()
-	socks := freeAddr(t, host)
+	return p.startAt(t, freeAddr(t, host), server, lines)
+}
+
+// startAt starts a client that listens at an address of its own. The words of before are a command that runs
+// it.
+func (p Programs) startAt(
+	t *testing.T, socks string, server *Server, lines []string, before ...string,
+) Client {
+	t.Helper()
 	config := clientConfig(socks, server, lines)
 	path := writeFile(t, filepath.Join(t.TempDir(), "config.yaml"), []byte(config))
-	process := StartProcess(t, exec.Command(p.Client, "-c", path))
+	words := append(before, p.Client, "-c", path)
+	process := StartProcess(t, exec.Command(words[0], words[1:]...))
 	t.Cleanup(func() {
 		process.Stop(t)
 		if code := process.ExitCode(); code != 0 {
@@ -88,6 +97,7 @@ func clientConfig(socks string, server *Server, extra []string) string {
 	lines := []string{
 		"listen:",
 		fmt.Sprintf("  socks5: %q", socks),
+		"  allow_open: true", // in namespaces the client is on another host than the test
 		"log:",
 		"  level: debug",
 		extra[0],

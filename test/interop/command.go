@@ -22,15 +22,21 @@ type Result struct {
 // Run runs a command to its end with input on stdin.
 func Run(t *testing.T, input []byte, name string, args ...string) Result {
 	t.Helper()
+	return runFor(t, commandTimeout, input, name, args...)
+}
+
+// runFor is Run with another limit.
+func runFor(t *testing.T, limit time.Duration, input []byte, name string, args ...string) Result {
+	t.Helper()
 	Require(t, name)
-	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var output, messages bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &output, &messages
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		t.Fatalf("%s did not end within %v; it printed %d bytes and said: %s", cmd, commandTimeout,
+		t.Fatalf("%s did not end within %v; it printed %d bytes and said: %s", cmd, limit,
 			output.Len(), messages.String())
 	}
 	if err != nil {

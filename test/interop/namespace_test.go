@@ -9,10 +9,14 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // namespaceVariable is set in the environment of the test binary that runs inside the namespace.
 const namespaceVariable = "INTEROP_NAMESPACE"
+
+// namespaceTimeout bounds a test inside.
+const namespaceTimeout = 3 * time.Minute
 
 // publicHosts look like public addresses to a server that refuses private and loopback targets: RFC 2544 and
 // RFC 5180 set them aside for measurements.
@@ -43,11 +47,7 @@ func inNamespace(t *testing.T, test func(t *testing.T), commands ...string) {
 	if result := Run(t, nil, "ip", "netns", "add", name); result.Code != 0 {
 		skip(t, "cannot make a network namespace: "+result.Messages)
 	}
-	t.Cleanup(func() {
-		if text, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil {
-			t.Errorf("delete the namespace: %v: %s", err, text)
-		}
-	})
+	t.Cleanup(func() { deleteNamespace(t, name) })
 	for _, command := range append([]string{"link set lo up"}, commands...) {
 		MustRun(t, nil, "ip", append([]string{"-n", name}, strings.Fields(command)...)...)
 	}
@@ -57,10 +57,17 @@ func inNamespace(t *testing.T, test func(t *testing.T), commands ...string) {
 	}
 	t.Setenv(namespaceVariable, name)
 	inside := []string{"netns", "exec", name, self, "-test.run=^" + t.Name() + "$", "-test.v"}
-	result := Run(t, nil, "ip", inside...)
+	result := runFor(t, namespaceTimeout, nil, "ip", inside...)
 	t.Logf("%s", result.Output)
 	if result.Code != 0 {
 		t.Errorf("the test in the namespace ended with status %d: %s", result.Code, result.Messages)
+	}
+}
+
+func deleteNamespace(t *testing.T, name string) {
+	t.Helper()
+	if text, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil {
+		t.Errorf("delete the namespace: %v: %s", err, text)
 	}
 }
 
