@@ -56,6 +56,9 @@ func showTable(w io.Writer, _ []byte, s sight) error {
 	if !r.Ready {
 		ready = "NOT READY: no upstream can be used"
 	}
+	if r.Offline {
+		ready = "NOT READY: this machine has no network"
+	}
 	fmt.Fprintf(&b, "%s is %s (%s, at %s, up %s)\n", printable(r.Version), ready, s.addr,
 		r.At.Local().Format(time.TimeOnly), age(r.At.Sub(r.Started)))
 	for _, f := range r.Flows {

@@ -57,7 +57,8 @@ func (a *App) Report() report.Report {
 		Flows: a.inbound.flows(), Dropped: a.inbound.drops(),
 	}
 	r.Upstreams = a.reportUpstreams(f, now)
-	r.Ready = ready(r.Upstreams)
+	r.Offline = a.Offline()
+	r.Ready = ready(r.Upstreams) && !r.Offline
 	for _, d := range a.balancer.Decisions() {
 		r.Decisions = append(r.Decisions, report.Decision{
 			At: d.Time, Proto: d.Proto, From: d.From, FromScore: report.SecondsOf(d.FromScore),

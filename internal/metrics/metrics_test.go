@@ -57,6 +57,7 @@ func TestScrape(t *testing.T) {
 	for _, line := range []string{
 		`build_info{version="v1"} 1`,
 		`ready 1`,
+		`offline 0`,
 		`flows_open{proto="tcp"} 8`,
 		`flows_total{proto="tcp"} 9`,
 		`packets_dropped_total{reason="fragment"} 10`,

@@ -28,6 +28,10 @@ func programMetrics() []metric {
 			func(r *report.Report, emit emit) { emit(truth(r.Ready)) },
 		},
 		{
+			"offline", gauge, nil, "1 while this host has no network, so that nothing is tried.",
+			func(r *report.Report, emit emit) { emit(truth(r.Offline)) },
+		},
+		{
 			"reloads_total", counter,
 			[]string{"result"},
 			"Reloads of the configuration.",

@@ -10,7 +10,9 @@ type Report struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	// Ready says that an upstream can be used for new TCP flows, or for UDP where no upstream carries TCP.
-	Ready     bool       `json:"ready"`
+	Ready bool `json:"ready"`
+	// Offline says that this host has no network: nothing is tried, and no upstream is to blame.
+	Offline   bool       `json:"offline,omitempty"`
 	Listeners []Listener `json:"listeners"`
 	Flows     []Flows    `json:"flows"` // of applications, by protocol: tcp, then udp
 	Upstreams []Upstream `json:"upstreams"`
