@@ -22,14 +22,15 @@ type drop uint8
 
 // Reasons to drop a packet.
 const (
-	dropMalformed drop = iota // no IP packet, or a header that lies
-	dropInFlight              // too many connections are being opened
-	dropFull                  // too many flows
-	dropSize                  // larger than the upstream can carry
-	dropFragment              // a fragment that met no others
-	dropQueue                 // a flow's upstream is slower than its client
-	dropNoSocket              // the upstream socket failed
-	dropProtocol              // neither TCP, UDP nor an echo request
+	dropMalformed  drop = iota // no IP packet, or a header that lies
+	dropInFlight               // too many connections are being opened
+	dropFull                   // too many flows
+	dropSize                   // larger than the upstream can carry
+	dropFragment               // a fragment that met no others
+	dropQueue                  // a flow's upstream is slower than its client
+	dropNoSocket               // the upstream socket failed
+	dropProtocol               // neither TCP, UDP nor an echo request
+	dropNoUpstream             // no upstream can be used
 	dropReasons
 )
 
@@ -37,6 +38,7 @@ const (
 func (d drop) String() string {
 	return [dropReasons]string{
 		"malformed", "in_flight", "full", "size", "fragment", "queue", "no_socket", "protocol",
+		"no_upstream",
 	}[d]
 }
 

@@ -14,3 +14,8 @@ type packetWriter interface {
 	// changes packet and may be called concurrently.
 	writePacket(packet []byte) error
 }
+
+// dropAll is the handler of a door for TCP alone.
+type dropAll struct{ counters *Counters }
+
+func (d dropAll) handle([]byte) { d.counters.dropped(dropProtocol) }

@@ -34,14 +34,14 @@ type Settings struct {
 	Packet transport.PacketListener // nil refuses UDP
 	Limits relay.Limits             // of streams
 
-	// Usable reports whether an upstream can be used for "tcp" or "udp" now; while none can, flows are refused
-	// at once. nil is always. It must return at once.
+	// Usable reports at once whether an upstream can be used for "tcp" or "udp" now; while none can, flows are
+	// refused without a dial. nil is always.
 	Usable func(proto string) bool
 
 	UDP443 UDP443
 	DNS    Resolver // nil treats port 53 like any other
 
-	MaxFlows       int // streams at once, those being opened included; zero is 16384
+	MaxFlows       int // streams at once; zero is 16384
 	MaxUDP         int // associations at once; zero is 16384
 	MaxUDPByClient int // associations of one address at once; zero is 4096
 }
@@ -51,6 +51,15 @@ const (
 	protoTCP = "tcp"
 	protoUDP = "udp"
 )
+
+const defaultMaxFlows = 16384
+
+func (s *Settings) maxFlows() int {
+	if s.MaxFlows > 0 {
+		return s.MaxFlows
+	}
+	return defaultMaxFlows
+}
 
 // usable reports whether flows of proto have somewhere to go.
 func (s *Settings) usable(proto string) bool { return s.Usable == nil || s.Usable(proto) }

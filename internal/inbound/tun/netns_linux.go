@@ -1,0 +1,41 @@
+//go:build !unit
+
+package tun
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// namespaceDir is where ip-netns(8) keeps the names of namespaces.
+const namespaceDir = "/run/netns"
+
+// inNamespace calls do on a thread of the network namespace. Only that thread ever is there: what do opens keeps
+// the namespace, and the rest of the program stays where it was.
+func inNamespace(name string, do func() error) error {
+	path := name
+	if !strings.ContainsRune(name, '/') {
+		path = filepath.Join(namespaceDir, name)
+	}
+	there, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("network namespace: %w", err)
+	}
+	defer there.Close()
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and takes the namespace along.
+		runtime.LockOSThread()
+		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("network namespace %s: %w", name, os.NewSyscallError("setns", err))
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
