@@ -1,6 +1,6 @@
 module github.com/outline-cli-ws/outline-cli-ws/test/deploy
 
-go 1.26.0
+go 1.26.3
 
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
