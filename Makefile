@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./outline-cli-ws
 	CGO_ENABLED=0 go build -trimpath -o outline-cli-ws ./cmd/outline-cli-ws
@@ -37,7 +37,10 @@ fuzz: ## every fuzz target for a few seconds
 bench: ## every benchmark, a few rounds
 	.ci/run bench
 
+bench-tun: ## the full tunnel beside a kernel redirect (as root, with ip and nft)
+	go run ./test/tunbench
+
 ci: ## everything that has to pass before a merge
 	.ci/run
 
-.PHONY: help build test race lint demo interop page deploy chaos fuzz bench ci
+.PHONY: help build test race lint demo interop page deploy chaos fuzz bench bench-tun ci

@@ -38,7 +38,8 @@ func (d *deadline) set(t time.Time) {
 	close(passed)
 }
 
-// done returns a channel that is closed when the deadline passes. A deadline that is set later may have another.
+// done returns a channel that is closed when the deadline passes. A deadline that is set later may have
+// another.
 func (d *deadline) done() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()

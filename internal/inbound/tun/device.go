@@ -7,11 +7,11 @@ type DeviceOptions struct {
 	Name  string // of an existing device, or of one to be made
 	MTU   int    // of a device that Open makes; zero is 1500. An existing one keeps its own
 	NetNS string // the name of a network namespace, as ip-netns(8) has it, or the path of one; empty is ours
+	Plain bool   // never ask for super-segments, as if the kernel had none
 }
 
-// DeviceError says what went wrong with a device, and what helps.
+// DeviceError says why a device could not be opened, and what helps.
 type DeviceError struct {
-	Op   string // such as "open"
 	Name string
 	Err  error
 	Hint string // may be empty
@@ -19,7 +19,7 @@ type DeviceError struct {
 
 // Error implements error.
 func (e *DeviceError) Error() string {
-	text := fmt.Sprintf("%s tun device %s: %v", e.Op, e.Name, e.Err)
+	text := fmt.Sprintf("open tun device %s: %v", e.Name, e.Err)
 	if e.Hint != "" {
 		text += " (" + e.Hint + ")"
 	}

@@ -13,12 +13,14 @@ const (
 	clonePath  = "/dev/net/tun"
 	defaultMTU = 1500
 
-	hintCapability = "CAP_NET_ADMIN is missing. Either give it to the program, with AmbientCapabilities=CAP_NET_ADMIN " +
-		"in its unit; or let root make the device for it once, with `ip tuntap add dev NAME mode tun user USER`, " +
-		"and keep the program's own connections out of it, with `ip rule add uidrange UID-UID lookup main`"
-	hintModule = "the kernel has no TUN devices here: load the module tun, or pass " + clonePath + " to the container"
-	hintBusy   = "another program has it open"
-	hintKind   = "there is a device of that name that is no TUN device"
+	hintCapability = "CAP_NET_ADMIN is missing. Either give it to the program, with " +
+		"AmbientCapabilities=CAP_NET_ADMIN in its unit; or let root make the device for it once, with " +
+		"`ip tuntap add dev NAME mode tun user USER`, and keep the program's own connections out of it, " +
+		"with `ip rule add uidrange UID-UID lookup main`"
+	hintModule = "the kernel has no TUN devices here: load the module tun, or pass " + clonePath +
+		" to the container"
+	hintBusy = "another program has it open"
+	hintKind = "there is a device of that name that is no TUN device"
 )
 
 // Device is an open TUN device. Its methods may be called concurrently.
@@ -31,8 +33,8 @@ type Device struct {
 	created bool
 }
 
-// Open opens an existing device, or makes one that lives until it is closed and is up. An existing device is used
-// as it is: neither its MTU nor its state changes.
+// Open opens an existing device, or makes one that lives until it is closed and is up. An existing device is
+// used as it is: neither its MTU nor its state changes.
 func Open(o DeviceOptions) (*Device, error) {
 	if o.NetNS == "" {
 		return open(o)
@@ -43,7 +45,7 @@ func Open(o DeviceOptions) (*Device, error) {
 		return err
 	})
 	if err != nil {
-		return nil, explain("open", o.Name, err)
+		return nil, explain(o.Name, err)
 	}
 	return d, nil
 }
@@ -67,7 +69,7 @@ func (d *Device) Close() error { return d.port.close() }
 func open(o DeviceOptions) (*Device, error) {
 	control, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, explain("open", o.Name, os.NewSyscallError("socket", err))
+		return nil, explain(o.Name, os.NewSyscallError("socket", err))
 	}
 	defer func() { _ = unix.Close(control) }()
 	link := link{control: control, name: o.Name}
@@ -76,9 +78,12 @@ func open(o DeviceOptions) (*Device, error) {
 
 	fd, err := unix.Open(clonePath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, explain("open", o.Name, &os.PathError{Op: "open", Path: clonePath, Err: err})
+		return nil, explain(o.Name, &os.PathError{Op: "open", Path: clonePath, Err: err})
 	}
 	headers, err := d.attach(fd)
+	if err == nil && headers {
+		d.offload = setOffload(fd, o)
+	}
 	if err == nil {
 		link.name = d.name
 		err = d.configure(link, o.MTU)
@@ -89,12 +94,12 @@ func open(o DeviceOptions) (*Device, error) {
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, explain("open", o.Name, err)
+		return nil, explain(o.Name, err)
 	}
 	return d, nil
 }
 
-// attach connects fd to the device, with virtio headers and offload where the kernel has them.
+// attach connects fd to the device, with virtio headers where the kernel has them.
 func (d *Device) attach(fd int) (headers bool, err error) {
 	const plain = unix.IFF_TUN | unix.IFF_NO_PI
 	// What a persistent device was made with is replaced, but for its having several queues.
@@ -116,11 +121,17 @@ func (d *Device) attach(fd int) (headers bool, err error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, virtioLen); err != nil {
 		return false, os.NewSyscallError("TUNSETVNETHDRSZ", err)
 	}
-	const offloads = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
-	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads) == nil {
-		d.offload = offloadTCP
-	}
 	return true, nil
+}
+
+// setOffload asks for what o wants and returns what the kernel grants: some containers have devices without.
+func setOffload(fd int, o DeviceOptions) offload {
+	const wanted = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+	if !o.Plain && unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, wanted) == nil {
+		return offloadTCP
+	}
+	_ = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) // a persistent device remembers those of its last user
+	return offloadNone
 }
 
 // set tells the kernel which device fd is, and learns its name.
@@ -158,7 +169,7 @@ func (d *Device) configure(l link, mtu int) (err error) {
 }
 
 // explain adds to err what helps.
-func explain(operation, name string, err error) error {
+func explain(name string, err error) error {
 	if _, already := errors.AsType[*DeviceError](err); already {
 		return err
 	}
@@ -173,7 +184,7 @@ func explain(operation, name string, err error) error {
 	case missingClone(err):
 		hint = hintModule
 	}
-	return &DeviceError{Op: operation, Name: name, Err: err, Hint: hint}
+	return &DeviceError{Name: name, Err: err, Hint: hint}
 }
 
 func missingClone(err error) bool {

@@ -24,11 +24,11 @@ const (
 	offloadTCP                 // TCP super-segments pass in both directions, without checksums
 )
 
-// endpoint joins a port to the stack. It carries TCP alone: the rest never reaches the stack, and what else the
-// stack would like to say, such as its IPv6 neighbour discovery, has no one to listen.
+// endpoint joins a port to the stack. It carries TCP alone: the rest never reaches the stack, and what else
+// the stack would like to say, such as its IPv6 neighbour discovery, has no one to listen.
 //
-// It announces no checksum offload for what it sends: segments with a GSO option leave theirs to the kernel in any
-// case, and those without one (SYN, RST, a bare ACK) would leave without a checksum.
+// It announces no checksum offload for what it sends: segments with a GSO option leave theirs to the kernel
+// in any case, and those without one (SYN, RST, a bare ACK) would leave without a checksum.
 type endpoint struct {
 	port     *port
 	offload  offload
@@ -42,6 +42,7 @@ type endpoint struct {
 var (
 	_ stack.LinkEndpoint = (*endpoint)(nil)
 	_ stack.GSOEndpoint  = (*endpoint)(nil)
+	_ packetWriter       = (*endpoint)(nil)
 )
 
 // receive reads one packet. TCP goes to the stack and the rest to other.
@@ -86,8 +87,9 @@ func (e *endpoint) deliver(protocol tcpip.NetworkProtocolNumber, n int) {
 	pkt.DecRef()
 }
 
-// validTCP verifies the checksum of a segment that came from outside this host. The stack verifies none, since
-// it cannot tell those of this host, which have none. A fragment passes: its checksum covers the whole.
+// validTCP verifies the checksum of a segment that came from outside this host. The stack verifies none,
+// since it cannot tell those of this host, which have none. A fragment passes: its checksum covers the
+// whole.
 func validTCP(kind class, packet []byte) bool {
 	if kind == tcpv4 {
 		ip := header.IPv4(packet)
@@ -97,7 +99,7 @@ func validTCP(kind class, packet []byte) bool {
 		return validSegment(ip.SourceAddress(), ip.DestinationAddress(), ip.Payload())
 	}
 	ip := header.IPv6(packet)
-	if ip.TransportProtocol() != header.TCPProtocolNumber {
+	if ip.NextHeader() != protocolTCP {
 		return true // extension headers
 	}
 	return validSegment(ip.SourceAddress(), ip.DestinationAddress(), ip.Payload())
@@ -136,11 +138,24 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) {
 		size += len(b) - skip
 		skip = 0
 	}
+	_ = e.send(f, size) // TCP sends again what was lost
+}
+
+// writePacket implements packetWriter.
+func (e *endpoint) writePacket(packet []byte) error {
+	f := e.port.frame(virtioHeader{})
+	f.parts = append(f.parts, packet)
+	return e.send(f, len(packet))
+}
+
+// send writes f, which holds a packet of that size.
+func (e *endpoint) send(f *frame, size int) error {
 	if err := e.port.send(f); err != nil {
 		e.counters.failed(opWrite)
-		return
+		return err
 	}
 	e.counters.moved(directionIn, size)
+	return nil
 }
 
 // gsoHeader says what the stack left to the kernel.

@@ -66,17 +66,15 @@ func (n namespace) do(tb testing.TB, f func() error) {
 }
 
 // ip runs a command of iproute2 in the namespace.
-func (n namespace) ip(tb testing.TB, args string) string {
+func (n namespace) ip(tb testing.TB, args string) {
 	tb.Helper()
-	var out []byte
-	n.do(tb, func() (err error) {
-		out, err = exec.CommandContext(tb.Context(), "ip", strings.Fields(args)...).CombinedOutput()
+	n.do(tb, func() error {
+		out, err := exec.CommandContext(tb.Context(), "ip", strings.Fields(args)...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("ip %s: %w: %s", args, err, out)
 		}
 		return nil
 	})
-	return string(out)
 }
 
 // dial opens a connection from the namespace.

@@ -15,8 +15,8 @@ import (
 // namespaceDir is where ip-netns(8) keeps the names of namespaces.
 const namespaceDir = "/run/netns"
 
-// inNamespace calls do on a thread of the network namespace. Only that thread ever is there: what do opens keeps
-// the namespace, and the rest of the program stays where it was.
+// inNamespace calls do on a thread of the network namespace. Only that thread ever is there: what do opens
+// keeps the namespace, and the rest of the program stays where it was.
 func inNamespace(name string, do func() error) error {
 	path := name
 	if !strings.ContainsRune(name, '/') {

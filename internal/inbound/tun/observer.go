@@ -1,7 +1,7 @@
 package tun
 
-// Observer learns what the server does. Its methods may be called concurrently and must return at once. proto is
-// "tcp" or "udp".
+// Observer learns what the server does. Its methods may be called concurrently and must return at once.
+// proto is "tcp" or "udp".
 type Observer interface {
 	// FlowOpened is called when a flow begins.
 	FlowOpened(proto string)

@@ -10,8 +10,8 @@ type packetHandler interface {
 
 // packetWriter writes to the device.
 type packetWriter interface {
-	// writePacket sends one whole IP packet, with complete checksums, to the host's stack. It neither keeps nor
-	// changes packet and may be called concurrently.
+	// writePacket sends one whole IP packet, with complete checksums, to the host's stack. It neither keeps
+	// nor changes packet and may be called concurrently.
 	writePacket(packet []byte) error
 }
 

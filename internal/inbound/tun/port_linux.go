@@ -14,8 +14,8 @@ import (
 // maxPacket is the largest IP packet, a super-segment included.
 const maxPacket = 65535
 
-// port moves whole packets through a file, with or without virtio headers. read is for one goroutine; write may
-// be called concurrently, and so may Close, which ends read.
+// port moves whole packets through a file, with or without virtio headers. read is for one goroutine; write
+// may be called concurrently, and so may Close, which ends read.
 type port struct {
 	file    *os.File
 	raw     syscall.RawConn
@@ -50,15 +50,6 @@ type frame struct {
 	err    error
 }
 
-// begin empties f for the parts of another packet.
-func (f *frame) begin(h virtioHeader, headers bool) {
-	f.parts = f.parts[:0]
-	if headers {
-		h.put(&f.header)
-		f.parts = append(f.parts, f.header[:])
-	}
-}
-
 func (f *frame) write(fd uintptr) {
 	for {
 		f.n, f.err = unix.Writev(int(fd), f.parts)
@@ -71,8 +62,17 @@ func (f *frame) write(fd uintptr) {
 // frame returns an empty frame, which goes to send or to release.
 func (p *port) frame(h virtioHeader) *frame {
 	f := p.frames.Get().(*frame)
-	f.begin(h, p.headers)
+	p.begin(f, h)
 	return f
+}
+
+// begin empties f for the parts of another packet.
+func (p *port) begin(f *frame, h virtioHeader) {
+	f.parts = f.parts[:0]
+	if p.headers {
+		h.put(&f.header)
+		f.parts = append(f.parts, f.header[:])
+	}
 }
 
 func (p *port) release(f *frame) {
@@ -89,17 +89,10 @@ func (p *port) send(f *frame) error {
 	return f.err
 }
 
-// writePacket implements packetWriter.
-func (p *port) writePacket(packet []byte) error {
-	f := p.frame(virtioHeader{})
-	f.parts = append(f.parts, packet)
-	return p.send(f)
-}
-
 // read waits for a packet and puts it into buf, which must have room for maxPacket bytes.
 func (p *port) read(buf []byte) (virtioHeader, int, error) {
 	f := &p.in
-	f.begin(virtioHeader{}, p.headers)
+	p.begin(f, virtioHeader{})
 	f.parts = append(f.parts, buf)
 	if err := p.raw.Read(f.read); err != nil {
 		return virtioHeader{}, 0, os.ErrClosed

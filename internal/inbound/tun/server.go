@@ -10,8 +10,8 @@ import (
 // inbound is what logs call this package.
 const inbound = "tun"
 
-// Server serves one device. The exported fields are its options, which must not change once it serves, except by
-// Update. Update and Shutdown may be called concurrently with Serve.
+// Server serves one device. The exported fields are its options, which must not change once it serves,
+// except by Update. Update and Shutdown may be called concurrently with Serve.
 //
 // There are three states: open, draining, cut.
 //
@@ -38,9 +38,9 @@ func (s *Server) settings() *Settings {
 	return &s.Settings
 }
 
-// Serve takes what the kernel routes into d and returns nil when ctx is done or Shutdown is called, and an error
-// when the device fails. It owns d. Flows outlast ctx, and so does the device that they need: Shutdown must be
-// called in any case. Serve may be called once.
+// Serve takes what the kernel routes into d and returns nil when ctx is done or Shutdown is called, and an
+// error when the device fails. It owns d. Flows outlast ctx, and so does the device that they need: Shutdown
+// must be called in any case. Serve may be called once.
 func (s *Server) Serve(ctx context.Context, d *Device) error {
 	t, err := openTunnel(context.WithoutCancel(ctx), s, d)
 	if err != nil {
@@ -66,9 +66,9 @@ func (s *Server) Serve(ctx context.Context, d *Device) error {
 	return fmt.Errorf("device %s: %w", d.Name(), t.err)
 }
 
-// Shutdown refuses new flows, waits for the others to end, and when ctx is done resets those that remain. Then it
-// closes the device. It returns nil if all flows ended by themselves, else how many did not and the cause of ctx's
-// end. When it returns, nothing of the server runs any more.
+// Shutdown refuses new flows, waits for the others to end, and when ctx is done resets those that remain.
+// Then it closes the device. It returns nil if all flows ended by themselves, else how many did not and the
+// cause of ctx's end. When it returns, nothing of the server runs any more.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.flows.close()
 	cut := make(chan int, 1) // how many flows have been cut

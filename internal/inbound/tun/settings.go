@@ -34,8 +34,8 @@ type Settings struct {
 	Packet transport.PacketListener // nil refuses UDP
 	Limits relay.Limits             // of streams
 
-	// Usable reports at once whether an upstream can be used for "tcp" or "udp" now; while none can, flows are
-	// refused without a dial. nil is always.
+	// Usable reports at once whether an upstream can be used for "tcp" or "udp" now; while none can, flows
+	// are refused without a dial. nil is always.
 	Usable func(proto string) bool
 
 	UDP443 UDP443

@@ -22,8 +22,8 @@ const (
 	defaultBuffer = 256 << 10
 	maxBuffer     = 1 << 20
 
-	// The stack's peer is this very host, which neither loses nor delays packets: what the RFCs wait for takes
-	// no minutes here, and a client that said nothing to a few SYN-ACKs is gone.
+	// The stack's peer is this very host, which neither loses nor delays packets: what the RFCs wait for
+	// takes no minutes here, and a client that said nothing to a few SYN-ACKs is gone.
 	timeWait   = time.Second
 	synRetries = 3
 	// keepAlive finds clients that are gone without a word within about two minutes.

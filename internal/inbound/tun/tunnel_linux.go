@@ -130,8 +130,8 @@ func (t *tunnel) linger(ctx context.Context) {
 func (t *tunnel) undelivered() bool {
 	for _, ep := range t.stack.RegisteredEndpoints() {
 		if ep, ok := ep.(*tcp.Endpoint); ok {
-			switch ep.EndpointState() {
-			case tcp.StateFinWait1, tcp.StateClosing, tcp.StateLastAck:
+			state := ep.EndpointState()
+			if state == tcp.StateFinWait1 || state == tcp.StateClosing || state == tcp.StateLastAck {
 				return true
 			}
 		}
@@ -152,7 +152,8 @@ func (h handshake) accept() (transport.StreamConn, error) {
 		return nil, stackError(failure)
 	}
 	keepAlivesOn(ep)
-	return newConn(ep, queue, tcpAddr(id.LocalAddress, id.LocalPort), tcpAddr(id.RemoteAddress, id.RemotePort)), nil
+	target, client := tcpAddr(id.LocalAddress, id.LocalPort), tcpAddr(id.RemoteAddress, id.RemotePort)
+	return newConn(ep, queue, target, client), nil
 }
 
 // refuse implements request.

@@ -2,8 +2,8 @@ package tun
 
 import "encoding/binary"
 
-// virtioLen is the length of struct virtio_net_hdr (linux/virtio_net.h), which stands in front of every packet of
-// a device opened with IFF_VNET_HDR.
+// virtioLen is the length of struct virtio_net_hdr (linux/virtio_net.h), which stands in front of every
+// packet of a device opened with IFF_VNET_HDR.
 const virtioLen = 10
 
 // Flags of a virtio header.
@@ -19,8 +19,8 @@ const (
 	virtioTCPv6 = 4
 )
 
-// virtioHeader says what is left to do to a packet: complete its checksum, cut it into segments. The zero value
-// is that of a packet that is complete.
+// virtioHeader says what is left to do to a packet: complete its checksum, cut it into segments. The zero
+// value is that of a packet that is complete.
 type virtioHeader struct {
 	flags          uint8
 	kind           uint8
