@@ -138,24 +138,18 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) {
 		size += len(b) - skip
 		skip = 0
 	}
-	_ = e.send(f, size) // TCP sends again what was lost
+	if err := e.port.send(f); err != nil {
+		e.counters.failed(opWrite)
+		return
+	}
+	e.counters.moved(directionIn, size)
 }
 
-// writePacket implements packetWriter.
+// writePacket implements packetWriter. The caller counts.
 func (e *endpoint) writePacket(packet []byte) error {
 	f := e.port.frame(virtioHeader{})
 	f.parts = append(f.parts, packet)
-	return e.send(f, len(packet))
-}
-
-// send writes f, which holds a packet of that size.
-func (e *endpoint) send(f *frame, size int) error {
-	if err := e.port.send(f); err != nil {
-		e.counters.failed(opWrite)
-		return err
-	}
-	e.counters.moved(directionIn, size)
-	return nil
+	return e.port.send(f)
 }
 
 // gsoHeader says what the stack left to the kernel.

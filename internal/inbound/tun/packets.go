@@ -11,7 +11,7 @@ type packetHandler interface {
 // packetWriter writes to the device.
 type packetWriter interface {
 	// writePacket sends one whole IP packet, with complete checksums, to the host's stack. It neither keeps
-	// nor changes packet and may be called concurrently.
+	// nor changes packet and may be called concurrently. The caller counts.
 	writePacket(packet []byte) error
 }
 
