@@ -12,7 +12,7 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport"
 )
 
-// maxRivals is how many paths are tried beside a silent one.
+// maxRivals is how many paths are tried at a time beside a silent one.
 const maxRivals = 3
 
 // firstAnswer waits for the first byte from whichever attempt has it. Afterwards there is a winner, unless it
@@ -153,9 +153,11 @@ func (s *stream) isSilent() {
 	silence := s.group.options().Failover.Silence
 	stalls := !s.stalled && silence > 0 && now.Sub(s.sentAt) >= silence
 	s.stalled = s.stalled || stalls
-	s.raceBesides()
+	if s.isDue(now) {
+		s.raceBesides()
+	}
 	if s.wantsRivals(now) || !s.stalled && silence > 0 {
-		s.silent.Reset(s.nextPatience())
+		s.silent.Reset(max(s.group.options().Failover.patience(), minPatience))
 	}
 	s.mu.Unlock()
 	if stalls {
@@ -166,20 +168,24 @@ func (s *stream) isSilent() {
 // minPatience keeps a tiny hedge from starting all rivals at once.
 const minPatience = 10 * time.Millisecond
 
-// nextPatience is how long to wait until another path is tried. For a plain request of HTTP it is four times
-// as long each time: targets that take their time for an answer are common there, and would get the request
-// as often. The caller holds mu.
-func (s *stream) nextPatience() time.Duration {
-	patience := max(s.group.options().Failover.patience(), minPatience)
+// isDue reports whether another path may be tried by now. For a plain request of HTTP each rival that has it
+// makes that wait four times as long: targets that take their time for an answer are common there, and would
+// get the request as often. The caller holds mu.
+func (s *stream) isDue(now time.Time) bool {
+	patience := s.group.options().Failover.patience()
 	if classify(s.flight, s.target) == classHTTP {
-		patience <<= 2 * (len(s.tried) - 1)
+		rivals := len(s.attempts)
+		if s.leadErr == nil {
+			rivals--
+		}
+		patience <<= 2 * rivals
 	}
-	return patience
+	return !now.Before(s.raced.Add(patience))
 }
 
 // raceBesides starts a rival although the first path has not failed, if there is one. The caller holds mu.
 func (s *stream) raceBesides() {
-	if len(s.tried)-1 < maxRivals {
+	if s.racing < maxRivals {
 		s.race()
 	}
 }
@@ -188,7 +194,7 @@ func (s *stream) raceBesides() {
 // soon. The caller holds mu.
 func (s *stream) wantsRivals(now time.Time) bool {
 	inTime := s.until.IsZero() || now.Before(s.until)
-	return len(s.tried)-1 < maxRivals && s.mayReplay() && inTime
+	return s.racing < maxRivals && s.mayReplay() && inTime
 }
 
 // mayReplay reports whether the flight may be sent over another path. The caller holds mu.
@@ -225,6 +231,7 @@ func (s *stream) race() {
 		s.all, s.end = context.WithCancel(s.group.all)
 	}
 	ctx := s.all
+	s.raced = now
 	s.racing++
 	s.rivals.Go(func() { s.rival(ctx, p, dialer) })
 }

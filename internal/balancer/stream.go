@@ -52,6 +52,7 @@ type stream struct {
 	sole     *attempt      // alone gets it, as it is not to be sent twice; nil: all do, or nobody has yet
 	leadErr  error         // why the first one failed
 	racing   int           // rivals that still may answer
+	raced    time.Time     // when the last one began
 	tried    []*path[transport.StreamDialer]
 	again    bool            // the first path was tried again
 	sentAt   time.Time       // when the first bytes left
