@@ -93,6 +93,7 @@ func open[D any, C io.Closer](
 			errs = append(errs, r.err)
 			if p := o.nextPath(first); p != nil {
 				o.start(ctx, p)
+				timer.Reset(g.patienceFor(p))
 			} else if len(o.running) == 0 {
 				return conn, nil, &unreachedError{errs}
 			}
@@ -102,12 +103,17 @@ func open[D any, C io.Closer](
 
 // patienceFor is how long a path may take before another is tried beside it.
 func (g *group[D]) patienceFor(p *path[D]) time.Duration {
-	limit := g.options().Failover.patience()
+	if f := &g.options().Failover; f.Hedge > 0 {
+		return f.patience()
+	}
+	return g.silenceOf(p)
+}
+
+// silenceOf is how long a path may leave unanswered what it is asked until it is to blame.
+func (g *group[D]) silenceOf(p *path[D]) time.Duration {
+	limit := g.options().Failover.Silence
 	if limit <= 0 {
 		return never
-	}
-	if g.options().Failover.Hedge > 0 {
-		return limit
 	}
 	return max(limit, slowRTTs*p.Health.Status(time.Now()).RTT)
 }
@@ -174,9 +180,8 @@ func (o *opening[D, C]) finish() {
 
 // overtake books the silence of the paths that had longer than they should need and were not reached.
 func (o *opening[D, C]) overtake() {
-	silence := o.group.options().Failover.Silence
 	for p, since := range o.running {
-		if silence > 0 && time.Since(since) >= silence {
+		if time.Since(since) >= o.group.silenceOf(p) {
 			o.group.failed(p, errOvertaken)
 		}
 	}

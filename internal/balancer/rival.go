@@ -150,13 +150,13 @@ func (s *stream) isSilent() {
 		return
 	}
 	now := time.Now()
-	silence := s.group.options().Failover.Silence
-	stalls := !s.stalled && silence > 0 && now.Sub(s.sentAt) >= silence
+	silence := s.group.silenceOf(s.lead.path)
+	stalls := !s.stalled && now.Sub(s.sentAt) >= silence
 	s.stalled = s.stalled || stalls
 	if s.isDue(now) {
 		s.raceBesides()
 	}
-	if s.wantsRivals(now) || !s.stalled && silence > 0 {
+	if s.wantsRivals(now) || !s.stalled && silence < never {
 		s.silent.Reset(max(s.group.options().Failover.patience(), minPatience))
 	}
 	s.mu.Unlock()
@@ -335,7 +335,7 @@ func (s *stream) win(a *attempt, keepOn func() bool) bool {
 		s.mu.Unlock()
 		return false
 	}
-	silent := s.silentFor(s.group.options().Failover.Silence)
+	silent := s.silentOnes()
 	leadErr := s.leadErr
 	_, _ = a.conn.SetReadDeadline(s.readBy), a.conn.SetWriteDeadline(s.writeBy)
 	s.settle(a)
@@ -356,14 +356,14 @@ func (s *stream) win(a *attempt, keepOn func() bool) bool {
 	return true
 }
 
-// silentFor returns the paths that have had so much time for an answer; 0 is for ever. The caller holds mu.
-func (s *stream) silentFor(limit time.Duration) (paths []*path[transport.StreamDialer]) {
+// silentOnes returns the paths that have had time enough for an answer. The caller holds mu.
+func (s *stream) silentOnes() (paths []*path[transport.StreamDialer]) {
 	for _, a := range s.attempts {
 		since := a.began
 		if a == s.lead && !s.sentAt.IsZero() {
 			since = s.sentAt
 		}
-		if limit > 0 && time.Since(since) >= limit {
+		if time.Since(since) >= s.group.silenceOf(a.path) {
 			paths = append(paths, a.path)
 		}
 	}
