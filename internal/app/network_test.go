@@ -79,8 +79,8 @@ func TestWithoutANetwork(t *testing.T) {
 			live(t, s, 4)
 
 			looks := look(c, wake.Network)
-			if !c.app.Offline() {
-				t.Fatal("Offline() = false without a route, want true")
+			if r := c.app.Report(); !c.app.Offline() || !r.Offline || r.Ready {
+				t.Fatalf("offline = %v, ready = %v without a route, want true, false", r.Offline, r.Ready)
 			}
 			live(t, s, 0)
 			before := s.Stats()

@@ -20,6 +20,8 @@ import (
 const (
 	firstPause = 500 * time.Millisecond
 	maxPause   = 8 * time.Second
+	// idlePause is that of a host without a network, where nothing is tried.
+	idlePause = 50 * time.Millisecond
 )
 
 // PacketOptions are the choices of one association.
@@ -130,13 +132,16 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 		return nil
 	}
 	conn, err := a.up.ListenPacket(ctx)
-	a.pause = min(max(2*a.pause, firstPause), maxPause)
 	if errors.Is(err, transport.ErrNoNetwork) {
-		a.pause = firstPause // nothing was tried
+		a.quietTil = time.Now().Add(idlePause)
+		return nil // it is no news
 	}
+	a.pause = min(max(2*a.pause, firstPause), maxPause)
 	a.quietTil = time.Now().Add(a.pause)
 	if err != nil {
-		a.complain(ctx, err)
+		if ctx.Err() == nil {
+			a.log.WarnContext(ctx, "udp upstream unreachable", "err", err)
+		}
 		return nil
 	}
 	sock := &upstreamSocket{PacketConn: conn}
@@ -148,13 +153,6 @@ func (a *association) upstream(ctx context.Context) *upstreamSocket {
 	}
 	a.receivers.Go(func() { a.receive(sock) })
 	return sock
-}
-
-// complain logs why there is no upstream socket, unless somebody else says so: a host without a network.
-func (a *association) complain(ctx context.Context, err error) {
-	if ctx.Err() == nil && !errors.Is(err, transport.ErrNoNetwork) {
-		a.log.WarnContext(ctx, "udp upstream unreachable", "err", err)
-	}
 }
 
 // receive carries the answers of one upstream socket until that fails.

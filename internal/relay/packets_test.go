@@ -327,7 +327,7 @@ func TestPacketsWithoutANetwork(t *testing.T) {
 			synctest.Wait()
 		}
 		reaches = true
-		time.Sleep(firstPause)
+		time.Sleep(idlePause)
 		f.send("sent")
 		synctest.Wait()
 		if got := len(up.out); got != 1 {
