@@ -22,6 +22,8 @@ var layers = map[string][]string{
 	"internal/config":                  {},
 	"internal/inbound/socks5":          {"internal/transport", "internal/relay", "internal/socksaddr"},
 	"internal/inbound/tun":             {"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward"},
+	"internal/ippacket":                {},
+	"internal/dnsforward":              {"internal/transport"},
 	"internal/relay":                   {"internal/transport"},
 	"internal/report":                  {},
 	"internal/metrics":                 {"internal/report"},
