@@ -131,7 +131,8 @@ func TestErrors(t *testing.T) {
 			wantSums(t, b)
 			answer := mustParse(t, b)
 			if answer.Source != p.Target || answer.Target != p.Source || answer.MayAnswer() {
-				t.Errorf("answer from %v to %v about %v to %v", answer.Source, answer.Target, p.Source, p.Target)
+				t.Errorf("answer from %v to %v about %v to %v",
+					answer.Source, answer.Target, p.Source, p.Target)
 			}
 			got := answer.Payload
 			if int(got[0]) != tt.kind || int(got[1]) != tt.code {

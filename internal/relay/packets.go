@@ -26,7 +26,8 @@ const (
 
 // PacketOptions are the choices of one association.
 type PacketOptions struct {
-	Logger *slog.Logger // nil logs nothing
+	Logger  *slog.Logger // nil logs nothing
+	Dropped func()       // told of every packet of the client that no upstream took; may be nil
 }
 
 // Packets relays the datagrams of one association until client fails or ctx ends. The upstream socket is
@@ -42,7 +43,7 @@ func Packets(
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &association{client: client, up: up, log: o.Logger}
+	a := &association{client: client, up: up, log: o.Logger, dropped: o.Dropped}
 	cut := whenDone(ctx, func() {
 		_ = client.SetDeadline(time.Unix(1, 0))
 		a.drop(a.current.Load())
@@ -64,6 +65,7 @@ type association struct {
 	log    *slog.Logger
 	bytes  counters
 
+	dropped   func()                         // may be nil
 	current   atomic.Pointer[upstreamSocket] // nil before the first packet and after a failure
 	receivers sync.WaitGroup
 	complaint sync.Once // one line about the secret is enough
@@ -98,22 +100,31 @@ func (a *association) sendOne(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.deliver(ctx, buf[:n], target) {
+		a.bytes.sent.Add(int64(n))
+	} else if a.dropped != nil {
+		a.dropped()
+	}
+	return nil
+}
+
+// deliver reports whether an upstream took the packet.
+func (a *association) deliver(ctx context.Context, p []byte, target net.Addr) bool {
 	for range maxSends {
 		sock := a.upstream(ctx)
 		if sock == nil {
-			return nil
+			return false
 		}
-		_, err = sock.WriteTo(buf[:n], target)
+		_, err := sock.WriteTo(p, target)
 		if err == nil {
-			a.bytes.sent.Add(int64(n))
-			return nil
+			return true
 		}
 		if errors.Is(err, syscall.EMSGSIZE) {
-			return nil // the packet's fault, not the socket's
+			return false // the packet's fault, not the socket's
 		}
 		a.lost(sock, err)
 	}
-	return nil
+	return false
 }
 
 // maxSends is how many sockets a packet is tried on: one that broke, or whose upstream was left for another,

@@ -109,6 +109,37 @@ func TestPacketsTooLongIsNotBroken(t *testing.T) {
 }
 
 // A client that cannot take an answer loses it, and no more.
+// TestPacketsDropped: what no upstream takes is counted, whatever the reason.
+func TestPacketsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, third := newSocket(9), newSocket(9), newSocket(9)
+		dropped := 0
+		f := startPackets(t, opens(first, second, third), PacketOptions{Dropped: func() { dropped++ }})
+		want := func(what string, n int) {
+			t.Helper()
+			if dropped != n {
+				t.Errorf("%s: %d packets dropped, want %d", what, dropped, n)
+			}
+		}
+		f.send("1")
+		want("delivered", 0)
+		first.failWrites(syscall.EMSGSIZE)
+		f.send("too long")
+		want("too long", 1)
+		<-time.After(time.Hour)
+		first.failWrites(errors.New("broken"))
+		second.failWrites(errors.New("broken too"))
+		f.send("2")
+		want("two broken sockets", 2)
+		f.send("3")
+		want("a pause", 3)
+		<-time.After(time.Hour)
+		f.send("4")
+		want("a good socket", 3)
+		f.end()
+	})
+}
+
 func TestPacketsClientCannotTakeAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := newSocket(9)

@@ -11,6 +11,16 @@ type Interner struct {
 	known map[string]net.Addr // by wire form
 }
 
+// Intern returns a.
+func (in *Interner) Intern(a Addr) net.Addr {
+	var wire [MaxLen]byte
+	b := a.Append(wire[:0])
+	if known, ok := in.known[string(b)]; ok {
+		return known
+	}
+	return in.learn(b, a)
+}
+
 // Cut parses the address at the start of b and returns the bytes behind it.
 func (in *Interner) Cut(b []byte) (a net.Addr, rest []byte, err error) {
 	n, err := wireLen(b)
@@ -27,10 +37,14 @@ func (in *Interner) Cut(b []byte) (a net.Addr, rest []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return in.learn(b[:n], parsed), rest, nil
+}
+
+// learn remembers an address by its wire form.
+func (in *Interner) learn(wire []byte, a net.Addr) net.Addr {
 	if in.known == nil || len(in.known) >= maxInterned {
 		in.known = make(map[string]net.Addr)
 	}
-	a = parsed
-	in.known[string(b[:n])] = a
-	return a, rest, nil
+	in.known[string(wire)] = a
+	return a
 }

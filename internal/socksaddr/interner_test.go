@@ -2,6 +2,8 @@ package socksaddr
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -45,6 +47,29 @@ func TestInternerIsBounded(t *testing.T) {
 		if len(in.known) > maxInterned {
 			t.Fatalf("after %d targets %d are known, want at most %d", i+1, len(in.known), maxInterned)
 		}
+	}
+}
+
+// TestIntern: an address is known however it came.
+func TestIntern(t *testing.T) {
+	var in Interner
+	for _, text := range []string{"192.0.2.1:53", "[2001:db8::1]:443", "example.com:53"} {
+		a := mustParse(t, text)
+		if got := in.Intern(a); got != net.Addr(a) {
+			t.Errorf("Intern(%v) = %v", a, got)
+		}
+		if cut, _, err := in.Cut(a.Append(nil)); err != nil || cut != net.Addr(a) {
+			t.Errorf("Cut of %v = %v, %v", a, cut, err)
+		}
+		if allocs := testing.AllocsPerRun(100, func() { in.Intern(a) }); allocs != 0 {
+			t.Errorf("Intern(%v) allocates %v times, want 0", a, allocs)
+		}
+	}
+	for port := range uint16(10 * maxInterned) {
+		in.Intern(FromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), port)))
+	}
+	if len(in.known) > maxInterned {
+		t.Errorf("%d addresses known, want at most %d", len(in.known), maxInterned)
 	}
 }
 
