@@ -52,7 +52,12 @@ var (
 const SuspectAfter = time.Second
 
 // CheckTime is how long a session has for a sign of life after Check, unless its path is slow.
-const CheckTime = 2 * time.Second
+// LeftoverTime is for how long nothing counts as one but the answer: what comes then may have waited while
+// the program was stopped, and be the last that the server ever sent.
+const (
+	CheckTime    = 1500 * time.Millisecond
+	LeftoverTime = 100 * time.Millisecond
+)
 
 // Load is how busy a session is.
 type Load struct {

@@ -13,7 +13,6 @@ import (
 // checked calls Check, and returns the ping that it sends.
 func checked(p *script) frame {
 	p.take()
-	time.Sleep(time.Millisecond) // what came in the same moment would count as an answer
 	p.c.Check()
 	return p.takeOne(http2.FramePing)
 }
@@ -76,5 +75,41 @@ func TestCheckOnASlowPath(t *testing.T) {
 		if took := time.Since(start); took != slowTrips*time.Second {
 			t.Errorf("dead after %v, want %v", took, slowTrips*time.Second)
 		}
+	})
+}
+
+// What waited while the program was stopped comes at once, and is no answer.
+func TestLeftoversAreNoAnswer(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		s := p.open()
+		f := checked(p)
+		start := time.Now()
+		time.Sleep(carrier.LeftoverTime)
+		before := [8]byte(f.payload)
+		before[7]--
+		p.do(p.fr.WriteWindowUpdate(0, 1))
+		p.do(p.fr.WritePing(true, before))
+		if !p.c.Suspect() {
+			t.Error("Suspect() = false after leftovers, want true")
+		}
+		_, err := s.Read(make([]byte, 1))
+		if took := time.Since(start); !errors.Is(err, ErrPingTimeout) || took != carrier.CheckTime {
+			t.Errorf("Read() = %v after %v, want %v after %v", err, took, ErrPingTimeout, carrier.CheckTime)
+		}
+	})
+}
+
+// A server whose answer is held up behind a download lives.
+func TestADownloadIsAnAnswer(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		p.open()
+		checked(p)
+		time.Sleep(carrier.LeftoverTime + 1)
+		p.do(p.fr.WriteWindowUpdate(0, 1))
+		if p.c.Suspect() {
+			t.Error("Suspect() = true while the server sends, want false")
+		}
+		time.Sleep(carrier.CheckTime)
+		p.wantAlive()
 	})
 }

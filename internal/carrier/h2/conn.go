@@ -58,7 +58,8 @@ type Conn struct {
 	pings    uint64    // sent so far
 	pingSent time.Time // when the last one was; zero once it is answered
 	asked    time.Time // when a stream was opened first since the last bytes came
-	checked  time.Time // when Check was called last
+	checked  time.Time // when Check was called last; zero once it is answered
+	question uint64    // the ping that it sent
 	heard    time.Time // when the last bytes came
 	meter    meter
 	idle     time.Time     // since when there are no streams

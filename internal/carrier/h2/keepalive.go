@@ -62,7 +62,7 @@ func (c *Conn) check(now time.Time) (wait time.Duration, err error) {
 	switch {
 	case !began.IsZero() && now.Sub(began) >= stallLimit:
 		return 0, ErrStalled
-	case c.checked.After(alive):
+	case c.unanswered(alive):
 		if left := max(carrier.CheckTime, slowTrips*c.rtt) - now.Sub(c.checked); left > 0 {
 			return left, nil
 		}
@@ -101,7 +101,7 @@ func (c *Conn) ask(now time.Time) {
 // takes its time with the answer to a stream.
 func (c *Conn) Suspect() bool {
 	c.mu.Lock()
-	if c.err == nil && c.checked.After(c.heard) {
+	if c.err == nil && c.unanswered(c.heard) {
 		c.mu.Unlock()
 		return true
 	}
@@ -123,11 +123,17 @@ func (c *Conn) Suspect() bool {
 func (c *Conn) Check() {
 	c.mu.Lock()
 	now := time.Now()
-	c.checked = now
 	err := c.pingLocked(now)
+	c.checked, c.question = now, c.pings
 	c.mu.Unlock()
 	c.fail(err)
 	signal(c.checks)
+}
+
+// unanswered reports whether there is no sign of life since Check, of which the last one was at a time. The
+// caller holds mu.
+func (c *Conn) unanswered(alive time.Time) bool {
+	return !c.checked.IsZero() && !alive.After(c.checked.Add(carrier.LeftoverTime))
 }
 
 // pingLocked sends a ping. The caller holds mu.
@@ -154,7 +160,11 @@ func (c *Conn) measureLocked() error {
 func (c *Conn) pong(data [8]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pingSent.IsZero() || binary.BigEndian.Uint64(data[:]) != c.pings {
+	ping := binary.BigEndian.Uint64(data[:])
+	if ping >= c.question {
+		c.checked = time.Time{}
+	}
+	if c.pingSent.IsZero() || ping != c.pings {
 		return
 	}
 	now := time.Now()

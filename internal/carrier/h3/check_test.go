@@ -44,12 +44,29 @@ func TestCheckOfALiveConnection(t *testing.T) {
 	}
 }
 
+// What comes before a check has settled may have waited for us.
+func TestACheckSettles(t *testing.T) {
+	var d doubt
+	now := time.Now()
+	d.check(now)
+	if !d.holds(7) || !d.holds(8) || d.wasAsked() {
+		t.Error("a check must doubt whatever comes until it has settled")
+	}
+	if d.refuse(7, now) {
+		t.Error("a refusal must not ask before a check has settled")
+	}
+	if !d.settle(7, now) || d.settle(7, now) {
+		t.Error("a check must settle once")
+	}
+}
+
 func TestDoubtOfACheck(t *testing.T) {
 	var d doubt
 	now := time.Now()
-	d.check(7, now)
+	d.check(now)
+	d.settle(7, now)
 	if !d.holds(7) || d.holds(8) {
-		t.Error("a check must doubt until a packet comes")
+		t.Error("a check that has settled must doubt until a packet comes")
 	}
 	if d.proves(7, now.Add(time.Second-1), time.Second) || !d.proves(7, now.Add(time.Second), time.Second) {
 		t.Error("a check must prove something after the patience, and not before")

@@ -117,10 +117,14 @@ func (c *Conn) watch(every time.Duration) {
 				c.judge(time.Now()) // it may have been one too few when the time was up
 			}
 		case <-c.checks:
-			c.ping()
-			verdict.Reset(max(carrier.CheckTime, doubtFor(c.link.conn.ConnectionStats())))
+			verdict.Reset(carrier.LeftoverTime)
 		case <-verdict.C:
-			c.judge(time.Now())
+			now := time.Now()
+			if patience, asked := c.settled(now); asked {
+				verdict.Reset(patience)
+			} else {
+				c.judge(now)
+			}
 		case <-ticker.C:
 			stats := c.link.conn.ConnectionStats()
 			c.mu.Lock()

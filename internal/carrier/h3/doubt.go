@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 )
 
 const (
@@ -26,6 +28,7 @@ type doubt struct {
 	begun    time.Time // with the first refusal, or with Check
 	refusals int
 	checked  bool      // it began with Check
+	settling bool      // what comes may have waited for us, and is no sign of life
 	asked    time.Time // when the server was asked last, in this doubt or an earlier one
 }
 
@@ -33,25 +36,37 @@ type doubt struct {
 // the server now.
 func (d *doubt) refuse(packets uint64, now time.Time) (ask bool) {
 	if !d.holds(packets) {
-		d.packets, d.begun, d.refusals, d.checked = packets, now, 0, false
+		*d = doubt{packets: packets, begun: now, asked: d.asked}
 	}
 	d.refusals++
-	if !d.wasAsked() && now.Sub(d.asked) >= askPause {
+	if !d.settling && !d.wasAsked() && now.Sub(d.asked) >= askPause {
 		d.asked = now
 		return true
 	}
 	return false
 }
 
-// check begins a doubt without a refusal, and takes it that the server is asked now.
-func (d *doubt) check(packets uint64, now time.Time) {
-	*d = doubt{packets: packets, begun: now, refusals: minRefusals, checked: true, asked: now}
+// check begins a doubt without a refusal. It settles some time later, and the server is to be asked then.
+func (d *doubt) check(now time.Time) {
+	*d = doubt{begun: now, refusals: minRefusals, checked: true, settling: true}
+}
+
+// settle takes it that what comes from now on is a sign of life, and that the server is asked now. It reports
+// false when there is no check to settle.
+func (d *doubt) settle(packets uint64, now time.Time) bool {
+	if !d.settling {
+		return false
+	}
+	d.packets, d.asked, d.settling = packets, now, false
+	return true
 }
 
 func (d *doubt) wasAsked() bool { return !d.asked.Before(d.begun) }
 
 // holds reports whether the server has given no sign of life since it was refused.
-func (d *doubt) holds(packets uint64) bool { return d.refusals > 0 && d.packets == packets }
+func (d *doubt) holds(packets uint64) bool {
+	return d.refusals > 0 && (d.settling || d.packets == packets)
+}
 
 // proves reports whether the server is gone: it had so much time to answer.
 func (d *doubt) proves(packets uint64, now time.Time, patience time.Duration) bool {
@@ -77,14 +92,26 @@ func (c *Conn) refused(now time.Time) (patience time.Duration, asked bool) {
 
 // Check implements carrier.Session.
 func (c *Conn) Check() {
-	packets := c.link.conn.ConnectionStats().PacketsReceived
 	c.mu.Lock()
-	c.doubt.check(packets, time.Now())
+	c.doubt.check(time.Now())
 	c.mu.Unlock()
 	select {
 	case c.checks <- struct{}{}:
 	default:
 	}
+}
+
+// settled asks the server for the sign of life that a check waits for, if that is due, and returns how long
+// to wait.
+func (c *Conn) settled(now time.Time) (patience time.Duration, asked bool) {
+	stats := c.link.conn.ConnectionStats()
+	c.mu.Lock()
+	asked = c.doubt.settle(stats.PacketsReceived, now)
+	c.mu.Unlock()
+	if asked {
+		c.ping()
+	}
+	return max(carrier.CheckTime-carrier.LeftoverTime, doubtFor(stats)), asked
 }
 
 // judge ends the connection when the server is gone.
