@@ -68,7 +68,7 @@ func TestDocsShowWhatHappens(t *testing.T) {
 		}
 		file = strings.ReplaceAll(file, `ca_file: "my-ca.pem"`, "ca_file: null")
 		_, err := Parse("config.yaml", []byte(file), Checks{})
-		if err != nil && !strings.Contains(docs, "```\n"+err.Error()+"\n```") {
+		if err != nil && !strings.Contains(docs, "```text\n"+err.Error()+"\n```") {
 			t.Errorf("the example\n%s\ngives\n%v\nwhich the text does not say", file, err)
 		}
 	}

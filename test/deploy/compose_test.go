@@ -1,22 +1,29 @@
 package deploy
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// loadCompose reads the file in folder as docker compose does, by its schema.
+// loadCompose reads the file in folder as docker compose does, by its schema, with the variables of .env.
 func loadCompose(t *testing.T, folder string) *types.Project {
 	t.Helper()
+	environment, err := dotenv.Read(filepath.Join(folder, ".env"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
 		WorkingDir:  folder,
 		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(folder, "docker-compose.yml")}},
-		Environment: types.Mapping{},
+		Environment: environment,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -45,8 +45,13 @@ func clone(t *testing.T) string {
 	folder := t.TempDir()
 	for name := range strings.SplitSeq(strings.TrimRight(string(names), "\x00"), "\x00") {
 		from := filepath.Join(repository, name)
-		if _, err := os.Stat(from); err == nil { // not deleted just now
-			copyFile(t, from, filepath.Join(folder, name))
+		info, err := os.Stat(from)
+		if err != nil {
+			continue // deleted just now
+		}
+		copyFile(t, from, filepath.Join(folder, name))
+		if err := os.Chmod(filepath.Join(folder, name), info.Mode()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return folder

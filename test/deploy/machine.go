@@ -95,10 +95,14 @@ func (m *Machine) Run(t *testing.T, script string) string {
 func (m *Machine) try(script string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(m.init), "--mount", "--pid", "--ipc",
-		"--uts", "sh", "-euc", "cd /mnt\n"+script)
-	output, err := cmd.CombinedOutput()
+	output, err := m.Command(ctx, "sh", "-euc", "cd /mnt\n"+script).CombinedOutput()
 	return strings.TrimSpace(string(output)), err
+}
+
+// Command is a program that runs in the machine.
+func (m *Machine) Command(ctx context.Context, args ...string) *exec.Cmd {
+	enter := []string{"--target", strconv.Itoa(m.init), "--mount", "--pid", "--ipc", "--uts"}
+	return exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
 }
 
 // Property is what systemctl show says of a unit.

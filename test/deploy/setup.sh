@@ -9,6 +9,10 @@ need() { # need PROGRAM PACKAGE
 need systemd-analyze systemd
 need ip iproute2
 need unshare util-linux
+need curl curl
+need openssl openssl
+need ssh openssh-client
+need promtool prometheus
 ((${#missing[@]} > 0)) || exit 0
 
 export DEBIAN_FRONTEND=noninteractive
@@ -23,3 +27,8 @@ retry() {
 }
 retry apt-get update -q
 retry apt-get install -qy --no-install-recommends "${missing[@]}"
+
+# This package starts a server of its own, which nobody asked for.
+if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" prometheus "* ]]; then
+	systemctl disable --now prometheus.service
+fi

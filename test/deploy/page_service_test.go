@@ -1,0 +1,91 @@
+package deploy
+
+import (
+	"strings"
+	"testing"
+)
+
+// readService has systemd do what it does for a user who goes through the whole page.
+func (p *Page) readService(t *testing.T) {
+	p.Do(t, "CGO_ENABLED=0 go build -trimpath ./cmd/outline-cli-ws")
+	withServer(t, p, "")
+	t.Run("systemd", p.readSystemd)
+	t.Run("docker", p.readDocker)
+	t.Run("kubernetes", p.readKubernetes)
+}
+
+func (p *Page) readSystemd(t *testing.T) {
+	r := p.reader
+	r.Type(t, "systemctl start systemd-journald.service")
+	p.Do(t, `install -m 755 outline-cli-ws /usr/local/bin/
+install -D -m 644 deploy/systemd/sysusers.conf /etc/sysusers.d/outline-cli-ws.conf
+systemd-sysusers
+install -d -m 750 -g outline-config /etc/outline-cli-ws
+install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/
+install -m 644 deploy/systemd/outline-cli-ws.service /etc/systemd/system/
+systemctl daemon-reload
+systemctl enable --now outline-cli-ws.service`)
+	wantText(t, p.Do(t, "systemctl status outline-cli-ws"), "serving")
+	wantText(t, p.Do(t, "journalctl -u outline-cli-ws"), started)
+	wantCarried(t, r)
+	r.Type(t, "echo 'relay: {idle_timeout: 2h}' >>config.yaml")
+	p.Do(t, `install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/
+systemctl reload outline-cli-ws.service`)
+	r.WaitProperty(t, service, "StatusText", "configuration reloaded")
+
+	config := r.Type(t, "cat config.yaml")
+	const secret, file = `secret: "YOUR_SECRET"`, `secret_file: "${CREDENTIALS_DIRECTORY}/server-1"`
+	r.Write(t, "config.yaml", strings.Replace(config, secret, file, 1))
+	r.Write(t, "server-1.secret", "YOUR_SECRET\n")
+	r.Type(t, "install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/")
+	p.Do(t, `install -m 600 server-1.secret /etc/outline-cli-ws/
+install -D -m 644 deploy/systemd/secrets.conf /etc/systemd/system/outline-cli-ws.service.d/secrets.conf
+systemctl daemon-reload
+systemctl restart outline-cli-ws.service`)
+	wantCarried(t, r)
+	p.Do(t, `install -m 644 deploy/systemd/outline-cli-ws.socket /etc/systemd/system/
+systemctl daemon-reload
+systemctl stop outline-cli-ws.service
+systemctl enable --now outline-cli-ws.socket`)
+	wantCarried(t, r)
+	r.Type(t, "echo 'fwmark: 1' >>config.yaml\n"+
+		"install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/")
+	p.Do(t, "install -D -m 644 deploy/systemd/fwmark.conf "+
+		`/etc/systemd/system/outline-cli-ws.service.d/fwmark.conf
+systemctl daemon-reload
+systemctl restart outline-cli-ws.service`)
+	wantCarried(t, r)
+	r.Type(t, "systemctl stop "+service+" "+socket)
+}
+
+// wantCarried wants the service to carry flows.
+func wantCarried(t *testing.T, r *Reader) {
+	t.Helper()
+	wantPage(t, r.Type(t, "curl -x socks5h://127.0.0.1:1080 https://example.com"), "example.com")
+}
+
+func (p *Page) readDocker(t *testing.T) {
+	r := p.reader
+	askDocker(t, p, "cp examples/config.example.yaml config.yaml     # and put your server into it\n"+
+		"docker compose up --build")
+	p.Do(t, "chmod 600 config.yaml")
+	p.Do(t, `echo "OUTLINE_USER=$(id -u):$(id -g)" > .env`)
+	if user := loadCompose(t, r.Path(".")).Services["client"].User; user != "0:0" {
+		t.Errorf("compose runs the client as %q, want root as here", user)
+	}
+	askDocker(t, p, "docker compose restart client")
+	askDocker(t, p, "docker compose ps")
+	askDocker(t, p, "docker compose exec client /outline-cli-ws status -c /etc/outline-cli-ws/config.yaml")
+	askDocker(t, p, "docker build -f deploy/Dockerfile -t outline-cli-ws .")
+}
+
+func (p *Page) readKubernetes(t *testing.T) {
+	askDocker(t, p, "docker build -f deploy/Dockerfile -t REGISTRY/outline-cli-ws:1 .")
+	askStandIn(t, p, `cp deploy/kubernetes/config.example.yaml config.yaml
+kubectl create secret generic outline-gateway --from-file=config.yaml
+kubectl apply -f deploy/kubernetes/gateway.yaml
+kubectl rollout status deployment/outline-gateway`, "kubectl")
+	askStandIn(t, p, `kubectl create secret generic outline-gateway --from-file=config.yaml \
+  --dry-run=client -o yaml | kubectl apply -f -
+kubectl rollout restart deployment/outline-gateway`, "kubectl")
+}
