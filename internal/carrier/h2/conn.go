@@ -110,7 +110,7 @@ func NewConn(c net.Conn, o Options) *Conn {
 // greet sends our preface, SETTINGS and the connection's window in one write, and then whatever the
 // connection itself has to say. NewConn took the turn for it.
 func (c *Conn) greet() error {
-	hello := appendOurSettings([]byte(preface), baseWindow)
+	hello := appendOurSettings([]byte(preface), c.budget.base)
 	hello = appendWindowUpdate(hello, 0, connWindow-defaultWindow)
 	_, err := c.net.Write(hello)
 	c.out.end()

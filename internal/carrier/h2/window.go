@@ -9,10 +9,8 @@ const (
 	// connWindow is the connection's receive window. Bytes of a connection are credited when they arrive, so
 	// that one slow application cannot stop the others; the windows of the streams bound what is held.
 	connWindow = 64 << 20
-	// baseWindow is what every stream may receive ahead of its application, however many there are.
-	baseWindow = 256 << 10
-	// firstWindow is a stream's window before anything is known about the path, while half of the budget is
-	// left. It takes 100 ms at 80 Mbit/s.
+	// baseWindow and firstWindow are the usual Windows.Base and First. The latter takes 100 ms at 80 Mbit/s.
+	baseWindow  = 256 << 10
 	firstWindow = 1 << 20
 	// maxStreamWindow carries 1 Gbit/s over 250 ms.
 	maxStreamWindow = 32 << 20
@@ -20,17 +18,30 @@ const (
 	updateParts = 8
 )
 
-// Budget bounds what all receive windows together may have beyond 256 KiB each, in bytes. Its methods may be
-// called concurrently.
-type Budget struct {
-	left atomic.Int64
-	half int64 // is not for streams that have yet to show that they need it
+// Windows are sizes of receive windows, in bytes.
+type Windows struct {
+	Base   int64 // what every stream may receive ahead of its application, however many there are
+	First  int64 // a stream's before anything is known about the path, while half of Growth is left
+	Growth int64 // what all together may have beyond Base each
 }
 
-// NewBudget returns a budget of n bytes.
+// Budget bounds what all receive windows together may have beyond the base size. Its methods may be called
+// concurrently.
+type Budget struct {
+	base, first int64
+	left        atomic.Int64
+	half        int64 // is not for streams that have yet to show that they need it
+}
+
+// NewBudget returns a budget of n bytes for windows of the usual sizes: 256 KiB each, and 1 MiB at first.
 func NewBudget(n int64) *Budget {
-	b := &Budget{half: n / 2}
-	b.left.Store(n)
+	return NewBudgetOf(Windows{Base: baseWindow, First: firstWindow, Growth: n})
+}
+
+// NewBudgetOf returns a budget for windows of other sizes.
+func NewBudgetOf(w Windows) *Budget {
+	b := &Budget{base: w.Base, first: w.First, half: w.Growth / 2}
+	b.left.Store(w.Growth)
 	return b
 }
 
@@ -59,10 +70,10 @@ type window struct {
 // newWindow returns a window of the first size, or of the base size when the budget is short, and by how much
 // it is larger than the base size, which the server has to be told.
 func newWindow(budget *Budget) (w window, extra int64) {
-	if budget.take(firstWindow-baseWindow, budget.half) {
-		extra = firstWindow - baseWindow
+	if budget.take(budget.first-budget.base, budget.half) {
+		extra = budget.first - budget.base
 	}
-	return window{size: baseWindow + extra, left: baseWindow + extra, grown: extra}, extra
+	return window{size: budget.base + extra, left: budget.base + extra, grown: extra}, extra
 }
 
 // arrived counts n bytes and reports whether the server was allowed to send them.

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,23 @@ func TestWindowGrows(t *testing.T) {
 				t.Errorf("budget after release = %d, want %d", left, tt.budget)
 			}
 		})
+	}
+}
+
+// TestSmallWindows: what is announced and what streams begin with are the budget's sizes.
+func TestSmallWindows(t *testing.T) {
+	const base, first, growth = 16 << 10, 128 << 10, 256 << 10
+	budget := NewBudgetOf(Windows{Base: base, First: first, Growth: growth})
+	inScript(t, Options{Budget: budget}, func(t *testing.T, p *script) {
+		hello := p.take()
+		if want := "\x00\x04\x00\x00\x40\x00"; !strings.Contains(string(hello[0].payload), want) {
+			t.Errorf("SETTINGS %q do not announce a window of %d", hello[0].payload, base)
+		}
+	})
+	for i, want := range []int64{first, base, base} { // half of the growth is not for the first size
+		if w, extra := newWindow(budget); w.size != want || base+extra != want {
+			t.Errorf("window %d = %d, told %d, want %d", i, w.size, base+extra, want)
+		}
 	}
 }
 

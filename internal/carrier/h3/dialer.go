@@ -44,6 +44,7 @@ type Options struct {
 	// Buffers is shared by the dialers of a program to warn once of small socket buffers; nil is one of its
 	// own.
 	Buffers *sync.Once
+	Windows Windows
 }
 
 // Dialer opens carriers on shared HTTP/3 connections with one server.
@@ -69,7 +70,7 @@ var (
 
 // NewDialer returns a dialer for the server of u. The caller closes it.
 func NewDialer(u *url.URL, c Config) *Dialer {
-	d := &Dialer{Config: c, quic: quicConfig(), log: c.Options.Logger}
+	d := &Dialer{Config: c, quic: quicConfig(c.Options.Windows), log: c.Options.Logger}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

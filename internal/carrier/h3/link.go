@@ -10,16 +10,25 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
-const (
-	// firstWindow is a stream's receive window before anything is known about the path; it grows to
-	// maxWindow, which carries 650 Mbit/s over 200 ms.
-	firstWindow = 2 << 20
-	maxWindow   = 16 << 20
-	// connWindow is the connection's receive window from the start. QUIC credits a connection for what the
-	// applications have read, so that what the slow ones leave lying counts against all: there is room for 32
-	// streams that nobody reads, or 4 that were fast before.
-	connWindow = 64 << 20
+// Windows are sizes of receive windows, in bytes. Zero are the usual ones: 2, 16 and 64 MiB.
+type Windows struct {
+	First uint64 // a stream's before anything is known about the path
+	Most  uint64 // it grows to; 16 MiB carry 650 Mbit/s over 200 ms
+	// Conn is the connection's from the start. QUIC credits a connection for what the applications have read,
+	// so that what the slow ones leave lying counts against all: there should be room for 32 streams that
+	// nobody reads, or 4 that were fast before.
+	Conn uint64
+}
 
+// orUsual returns the usual windows in place of none.
+func (w Windows) orUsual() Windows {
+	if w == (Windows{}) {
+		return Windows{First: 2 << 20, Most: 16 << 20, Conn: 64 << 20}
+	}
+	return w
+}
+
+const (
 	// handshakeTime is how long nothing may come back before the network counts as one without UDP.
 	handshakeTime = 4 * time.Second
 	// keepAlive is how long a connection may be silent before it is pinged. It is short because a connection
@@ -34,16 +43,17 @@ const (
 )
 
 // quicConfig returns the parameters of our connections.
-func quicConfig() *quic.Config {
+func quicConfig(w Windows) *quic.Config {
+	w = w.orUsual()
 	return &quic.Config{
 		HandshakeIdleTimeout:           handshakeTime,
 		MaxIdleTimeout:                 idleTime,
 		KeepAlivePeriod:                keepAlive,
 		TokenStore:                     quic.NewLRUTokenStore(1, tokens),
-		InitialStreamReceiveWindow:     firstWindow,
-		MaxStreamReceiveWindow:         maxWindow,
-		InitialConnectionReceiveWindow: connWindow,
-		MaxConnectionReceiveWindow:     connWindow,
+		InitialStreamReceiveWindow:     w.First,
+		MaxStreamReceiveWindow:         w.Most,
+		InitialConnectionReceiveWindow: w.Conn,
+		MaxConnectionReceiveWindow:     w.Conn,
 		MaxIncomingStreams:             -1, // a server opens none (RFC 9114, section 6.1)
 		MaxIncomingUniStreams:          maxUniStreams,
 	}

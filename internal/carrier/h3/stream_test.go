@@ -119,6 +119,36 @@ func TestCloseDoesNotCancelTheRequest(t *testing.T) {
 	s.opened <- nil
 }
 
+// TestWindowsBoundWhatNobodyReads: a server cannot send more than the windows hold, neither on one stream nor
+// on all of a connection.
+func TestWindowsBoundWhatNobodyReads(t *testing.T) {
+	const first, conn, streams = 64 << 10, 128 << 10, 4
+	s := newServer(t).start()
+	d := s.client(func(c *Config) { c.Options.Windows = Windows{First: first, Most: first, Conn: conn} })
+	var ends []*farStream
+	for range streams {
+		_, far := s.open(d)
+		ends = append(ends, far)
+	}
+	total := 0
+	for i, far := range ends {
+		if err := far.SetWriteDeadline(time.Now().Add(time.Second / 4)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := far.Write(make([]byte, 1<<20))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("writing to stream %d ended with %v, want a timeout", i, err)
+		}
+		if n > first {
+			t.Errorf("stream %d took %d bytes, want at most %d", i, n, first)
+		}
+		total += n
+	}
+	if total > conn || total < conn/2 {
+		t.Errorf("the connection took %d bytes, want up to %d", total, conn)
+	}
+}
+
 // untilIdle waits until no stream of a connection is open or lingers.
 func untilIdle(t *testing.T, c *Conn) {
 	t.Helper()
