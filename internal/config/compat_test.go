@@ -34,6 +34,7 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 		Log:           Default().Log,
 		Mark:          123,
 		DialTimeout:   10 * time.Second,
+		MemoryLimit:   MemoryAuto,
 		DisableProbes: true,
 		WebSocket:     WebSocket{Debug: true},
 		TUN: TUN{
@@ -87,6 +88,7 @@ func TestDefaults(t *testing.T) {
 		Listen:      Listen{SOCKS5: []string{"127.0.0.1:1080"}},
 		Log:         Log{Format: "auto", Level: 0},
 		DialTimeout: 10 * time.Second,
+		MemoryLimit: MemoryAuto,
 		TUN: TUN{
 			Device:             "tun0",
 			MTU:                1500,

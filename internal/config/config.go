@@ -15,6 +15,7 @@ type Config struct {
 	Mark          uint32        // SO_MARK of every socket that leaves; 0 = off
 	DialTimeout   time.Duration // the most that opening one upstream may take
 	DisableProbes bool          // no probes and no standby
+	MemoryLimit   int64         // bytes of the whole process; 0 = none, or MemoryAuto
 	WebSocket     WebSocket
 	TUN           TUN
 	Selection     Selection
@@ -231,6 +232,7 @@ func Default() Config {
 		Listen:      Listen{SOCKS5: []string{defaultListen}},
 		Log:         Log{Format: LogAuto, Level: slog.LevelInfo},
 		DialTimeout: 10 * time.Second,
+		MemoryLimit: MemoryAuto,
 		TUN: TUN{
 			Device:             "tun0",
 			MTU:                1500,

@@ -17,6 +17,7 @@ func (d *decoder) root(c *Config) section {
 		}},
 		{"fwmark", mark(&c.Mark)},
 		{"dial_timeout", timeout(&c.DialTimeout)},
+		{"memory_limit", memoryLimit(&c.MemoryLimit)},
 		{"relay", section{
 			{"answer_timeout", duration(&c.Relay.AnswerTimeout)},
 			{"idle_timeout", duration(&c.Relay.IdleTimeout)},
