@@ -18,6 +18,10 @@ import (
 // for it to say there.
 const maxControlBytes = 4096
 
+// socketBuffer is asked of the kernel for each direction, so that a burst of datagrams waits there. It grants
+// less where net.core.rmem_max says so, and takes the memory only for what waits.
+const socketBuffer = 1 << 20
+
 // drainPause is how long the answers to datagrams may take once the server is stopping.
 const drainPause = time.Second
 
@@ -62,7 +66,16 @@ func (f *flow) openAssociation(named socksaddr.Addr) (*association, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open association: %w", err)
 	}
+	setBuffers(socket, f.settings.datagramBuffer())
 	return newAssociation(socket, owner, namedPort(named, owner), f.server.observer())
+}
+
+// datagramBuffer is more than SocketBuffer, because what does not fit is lost.
+func (s *Settings) datagramBuffer() int {
+	if s.SocketBuffer == 0 {
+		return socketBuffer
+	}
+	return min(4*s.SocketBuffer, socketBuffer)
 }
 
 // hostOf returns the IP address of a TCP socket, plain IPv4 also where a dual-stack listener reports it as

@@ -11,10 +11,6 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/socksaddr"
 )
 
-// socketBuffer is asked of the kernel for each direction, so that a burst of datagrams waits there. It grants
-// less where net.core.rmem_max says so, and takes the memory only for what waits.
-const socketBuffer = 1 << 20
-
 // headerLen is the part of the header (RFC 1928, section 7) before the address: two reserved bytes and FRAG.
 const headerLen = 3
 
@@ -41,8 +37,6 @@ var _ net.PacketConn = (*association)(nil)
 // newAssociation owns socket. port is the only source port to take datagrams from, 0 for that of the first
 // one.
 func newAssociation(socket *net.UDPConn, owner netip.Addr, port uint16, o Observer) (*association, error) {
-	_ = socket.SetReadBuffer(socketBuffer)
-	_ = socket.SetWriteBuffer(socketBuffer)
 	w, err := newWaiter(socket)
 	if err != nil {
 		_ = socket.Close()

@@ -59,6 +59,13 @@ func (f *flow) serve(ctx, accepting context.Context) {
 	if req.command == commandAssociate {
 		f.proto = protoUDP
 	}
+	leave, err := f.server.gate().Enter(ctx, f.proto)
+	if err != nil {
+		f.turnAway(ctx, err)
+		return
+	}
+	defer leave()
+	f.server.noteInside(f.id)
 	observer := f.server.observer()
 	observer.FlowOpened(f.proto)
 	defer observer.FlowClosed(f.proto)
@@ -132,7 +139,14 @@ func (f *flow) farewell(ctx context.Context, answer []byte) {
 	if err := f.client.CloseWrite(); err != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, f.client, farewellBytes) // ends in any case, and in the same way
+	var scrap [256]byte // and not io.Discard's 8 KiB: there may be many who are turned away
+	for n := 0; n < farewellBytes; {
+		m, err := f.client.Read(scrap[:])
+		if err != nil {
+			return
+		}
+		n += m
+	}
 }
 
 // reply sends what lets the client begin.
@@ -150,6 +164,14 @@ func (f *flow) reply(bound socksaddr.Addr) error {
 func (f *flow) fail(ctx context.Context, code byte, err error) {
 	f.log().WarnContext(ctx, "flow failed", "dur", time.Since(f.began), "err", reason(ctx, err))
 	f.farewell(ctx, makeReply(code, socksaddr.Addr{}))
+}
+
+// turnAway ends a flow for which there is no room. Who keeps the gate logs how many these are.
+func (f *flow) turnAway(ctx context.Context, err error) {
+	if f.server.logger().Enabled(ctx, slog.LevelDebug) { // saves memory when there is none
+		f.log().DebugContext(ctx, "flow refused", "dur", time.Since(f.began), "err", reason(ctx, err))
+	}
+	f.farewell(ctx, makeReply(replyGeneralFailure, socksaddr.Addr{}))
 }
 
 // end logs a flow that began.

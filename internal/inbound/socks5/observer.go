@@ -4,7 +4,7 @@ package socks5
 // their arguments from closed sets: proto is "tcp" or "udp", reason is one of "fragment", "header" and
 // "source".
 type Observer interface {
-	// FlowOpened is called once a client's request is understood.
+	// FlowOpened is called once a client's request is understood and there is room for it.
 	FlowOpened(proto string)
 	// FlowClosed is called once for each FlowOpened.
 	FlowClosed(proto string)

@@ -74,6 +74,7 @@ func (s *Server) admit(ctx context.Context, c net.Conn) error {
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(clientKeepAlive) // a system without these options keeps its own
+		setBuffers(tcp, s.settings().SocketBuffer)
 	}
 	accepting := ctx
 	err := s.startFlow(ctx, func(ctx context.Context, id uint64) {
@@ -84,6 +85,20 @@ func (s *Server) admit(ctx context.Context, c net.Conn) error {
 		_ = c.Close()
 	}
 	return err
+}
+
+// buffered is a socket of TCP or UDP.
+type buffered interface {
+	SetReadBuffer(size int) error
+	SetWriteBuffer(size int) error
+}
+
+// setBuffers bounds what the kernel holds for a socket each way; 0 leaves that to the kernel.
+func setBuffers(socket buffered, size int) {
+	if size > 0 {
+		_ = socket.SetReadBuffer(size) // which the kernel may adapt to its own limits
+		_ = socket.SetWriteBuffer(size)
+	}
 }
 
 // complaint is one kind of trouble that would fill the log.

@@ -309,6 +309,9 @@ func TestMaxConns(t *testing.T) {
 		if got := strings.Count(r.log.String(), errFull.Error()); got != 1 {
 			t.Errorf("%d log lines about the limit, want 1:\n%s", got, r.log)
 		}
+		if got := r.Refused(); got != 3 {
+			t.Errorf("Refused() = %d, want 3", got)
+		}
 	})
 }
 

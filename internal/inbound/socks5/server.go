@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,8 @@ type Settings struct {
 	Users        Users                    // zero lets everybody in
 	UDPAdvertise netip.Addr               // what UDP ASSOCIATE replies name; zero is the socket's own address
 	Limits       relay.Limits             // of streams
+	MaxOutside   int                      // connections that the gate has not let in; zero is any number
+	SocketBuffer int                      // bytes each way in a client's socket; zero is as the system has it
 }
 
 // Server is a SOCKS5 server. The exported fields are its options, which must not change once it serves,
@@ -38,6 +41,7 @@ type Server struct {
 	MaxConns int          // control connections at once, the rest is refused; zero is 16384
 	Logger   *slog.Logger // nil logs nothing
 	Observer Observer     // may be nil
+	Gate     Gate         // nil lets everybody in
 
 	updated atomic.Pointer[Settings] // nil before the first Update
 
@@ -46,8 +50,17 @@ type Server struct {
 	mu     sync.Mutex
 	closed bool
 	doors  map[*door]struct{}
-	cuts   map[uint64]context.CancelCauseFunc // by flow id
+	cuts   map[uint64]cut // by flow id
+	inside int            // of these
 	lastID uint64
+
+	refused atomic.Uint64 // connections
+}
+
+// cut ends a flow that runs.
+type cut struct {
+	cancel context.CancelCauseFunc
+	inside bool // the gate has let it in
 }
 
 // Update replaces the settings for the flows to come.
@@ -111,11 +124,35 @@ func (s *Server) closeDoors() []*door {
 func (s *Server) cutFlows() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, cut := range s.cuts {
-		cut(errClosed)
+	for _, c := range s.cuts {
+		c.cancel(errClosed)
 	}
 	return len(s.cuts)
 }
+
+// CutNewest resets the newest of the flows that the gate has let in, one in so many, for a cause. It returns
+// how many these were.
+func (s *Server) CutNewest(oneIn int, cause error) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var inside []uint64
+	for id, c := range s.cuts {
+		if c.inside {
+			inside = append(inside, id)
+		}
+	}
+	slices.Sort(inside)
+	newest := inside[len(inside)-(len(inside)+oneIn-1)/oneIn:]
+	for _, id := range newest {
+		s.cuts[id].cancel(cause)
+		s.cuts[id] = cut{cancel: s.cuts[id].cancel} // not to be chosen again
+		s.inside--
+	}
+	return len(newest)
+}
+
+// Refused returns how many connections were closed at once because there were too many.
+func (s *Server) Refused() uint64 { return s.refused.Load() }
 
 // openDoor reports whether the server still takes listeners.
 func (s *Server) openDoor(d *door) bool {
@@ -145,27 +182,39 @@ func (s *Server) startFlow(ctx context.Context, serve func(ctx context.Context, 
 	if s.closed {
 		return errClosed
 	}
-	if len(s.cuts) >= s.maxConns() {
+	if outside := len(s.cuts) - s.inside; len(s.cuts) >= s.maxConns() || s.crowded(outside) {
+		s.refused.Add(1)
 		return errFull
 	}
 	if s.cuts == nil {
-		s.cuts = make(map[uint64]context.CancelCauseFunc)
+		s.cuts = make(map[uint64]cut)
 	}
 	s.lastID++
 	id := s.lastID
-	ctx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
-	s.cuts[id] = cut
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.cuts[id] = cut{cancel: cancel}
 	s.flows.Go(func() {
-		defer s.endFlow(id, cut)
+		defer s.endFlow(id, cancel)
 		serve(ctx, id)
 	})
 	return nil
 }
 
-func (s *Server) endFlow(id uint64, cut context.CancelCauseFunc) {
-	cut(nil)
+// noteInside marks a flow that the gate has let in.
+func (s *Server) noteInside(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.cuts[id] = cut{s.cuts[id].cancel, true}
+	s.inside++
+}
+
+func (s *Server) endFlow(id uint64, cancel context.CancelCauseFunc) {
+	cancel(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cuts[id].inside {
+		s.inside--
+	}
 	delete(s.cuts, id)
 }
 
@@ -176,11 +225,24 @@ func (s *Server) maxConns() int {
 	return defaultMaxConns
 }
 
+// crowded reports whether so many are outside as may be.
+func (s *Server) crowded(outside int) bool {
+	most := s.settings().MaxOutside
+	return most > 0 && outside >= most
+}
+
 func (s *Server) logger() *slog.Logger {
 	if s.Logger != nil {
 		return s.Logger
 	}
 	return slog.New(slog.DiscardHandler)
+}
+
+func (s *Server) gate() Gate {
+	if s.Gate != nil {
+		return s.Gate
+	}
+	return openGate{}
 }
 
 func (s *Server) observer() Observer {
