@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -14,9 +15,9 @@ import (
 	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
-	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier/h2"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/gate"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
@@ -31,6 +32,8 @@ const drainTime = 10 * time.Second
 type App struct {
 	log      *slog.Logger
 	server   *socks5.Server
+	gate     *gate.Gate
+	heap     heapLimit
 	balancer *balancer.Balancer
 	probing  probing
 	network  network
@@ -64,6 +67,7 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	}
 	a := &App{
 		log:      log,
+		heap:     heapLimit{set: debug.SetMemoryLimit},
 		balancer: balancer.New(nil, balancer.Options{Logger: log}),
 		state:    state{path: c.StateFile, log: log},
 		inbound:  newInboundTally(log),
@@ -71,12 +75,14 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 		doors:    make(map[place]*door),
 	}
 	a.server = &socks5.Server{Logger: log, Observer: a.inbound}
+	a.gate = gate.New(gate.Options{Logger: log, GiveUp: a.server.CutNewest})
+	a.server.Gate = a.gate
 	a.metrics = metrics.New(Version(), a.Report)
 	open := new(dialer.Sockets)
 	a.network.sockets, a.network.probing = open, &a.probing
 	a.network.survey, a.network.log = (*fleet).ways, log
 	none := &fleet{parts: parts{
-		budget: h2.NewBudget(windowBudget), buffers: new(sync.Once), open: open, log: log,
+		budget: windows{}.budget(), buffers: new(sync.Once), open: open, log: log,
 		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,
 	}}
 	p, err := a.plan(c, none)
@@ -113,6 +119,7 @@ func (a *App) Run(stop, cut context.Context) error {
 	running.Go(func() { a.probing.run(stop) })
 	running.Go(func() { a.state.run(stop) })
 	running.Go(func() { a.watch(stop) })
+	running.Go(func() { _ = a.gate.Run(stop) })
 	<-stop.Done()
 	a.say("STOPPING=1", "STATUS=letting flows finish")
 	a.drain(cut)

@@ -23,16 +23,17 @@ import (
 // fleet is the upstreams that run. A reload replaces it by one that shares the upstreams that stayed.
 type fleet struct {
 	common common
+	memory memory
 	units  []*unit
 	parts  parts
 }
 
 // parts are what all upstreams share, whatever the configuration.
 type parts struct {
-	budget  *h2.Budget
 	buffers *sync.Once
 	open    *dialer.Sockets
 	sockets *dialer.Dialer // of the common settings in force
+	budget  *h2.Budget     // the same
 	tallies *tallies
 	metrics *metrics.Metrics
 	soon    func(upstream string) bool // see probing
@@ -48,15 +49,17 @@ type common struct {
 	standby     upstream.Standby
 	policy      health.Policy
 	debug       bool
+	windows     windows
 }
 
-func commonOf(c *config.Config) common {
+func commonOf(c *config.Config, w windows) common {
 	return common{
 		mark:        c.Mark,
 		servers:     c.DNS.Servers,
 		dialTimeout: c.DialTimeout,
 		pool:        c.Pool,
 		debug:       c.WebSocket.Debug,
+		windows:     w,
 		standby: upstream.Standby{
 			Interval:          c.Selection.WarmStandbyInterval,
 			Keepalive:         c.Selection.StandbyKeepalive,
@@ -74,7 +77,8 @@ func commonOf(c *config.Config) common {
 
 func (c common) equal(d common) bool {
 	return c.mark == d.mark && slices.Equal(c.servers, d.servers) && c.dialTimeout == d.dialTimeout &&
-		c.pool == d.pool && c.standby == d.standby && c.policy == d.policy && c.debug == d.debug
+		c.pool == d.pool && c.standby == d.standby && c.policy == d.policy && c.debug == d.debug &&
+		c.windows == d.windows
 }
 
 // unit is one upstream that runs.
@@ -102,11 +106,15 @@ type renewer interface{ Renew() }
 // next returns the fleet of another configuration. What stayed the same is shared with this one; nothing is
 // opened and nothing closed. gone is told of a unit that is not used any more.
 func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
-	n := &fleet{common: commonOf(c), parts: f.parts}
+	m := memoryOf(memoryLimit(c), flowSize(c))
+	n := &fleet{common: commonOf(c, m.windows), memory: m, parts: f.parts}
 	same := n.common.equal(f.common)
 	if !same {
 		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Sockets: f.parts.open, Logger: f.parts.log}
 		n.parts.sockets = dialer.New(o)
+	}
+	if n.common.windows != f.common.windows {
+		n.parts.budget = n.common.windows.budget()
 	}
 	for _, entry := range c.Upstreams {
 		before := find(f.units, entry)

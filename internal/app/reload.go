@@ -84,6 +84,8 @@ func (a *App) plan(c *config.Config, before *fleet) (p plan, err error) {
 	if p.settings, err = socksSettings(c, a.balancer); err != nil {
 		return p, err
 	}
+	m := p.fleet.memory
+	p.settings.MaxOutside, p.settings.SocketBuffer = m.outside, m.socket
 	p.prober, err = newProber(c, p.fleet, a.log)
 	return p, err
 }
@@ -96,6 +98,8 @@ func (a *App) apply(p plan) {
 	a.probing.acquit(p.fleet)
 	a.balancer.Update(p.fleet.members(p.config), o)
 	a.server.Update(p.settings)
+	a.heap.use(p.fleet.memory.heap)
+	a.gate.Update(p.fleet.memory.flows)
 	a.state.use(p.fleet)
 	a.network.use(p.fleet)
 	a.api.use(a.statusOptions(p.config))

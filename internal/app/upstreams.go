@@ -18,9 +18,6 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
 )
 
-// windowBudget is what the receive windows of all HTTP/2 streams together may grow by.
-const windowBudget = 128 << 20
-
 // upstreamFactory makes the unit of one entry of a configuration.
 type upstreamFactory struct {
 	config *config.Config
@@ -158,7 +155,7 @@ func (f *upstreamFactory) dialers(
 				TLS:      s.tls.Config("h3"),
 				Header:   header,
 				Spread:   f.spread(),
-				Options:  h3.Options{Logger: log, Buffers: f.parts.buffers},
+				Options:  h3.Options{Logger: log, Buffers: f.parts.buffers, Windows: f.common.windows.h3},
 				Patience: target.Patience(),
 			})
 			f.shared, f.closers = append(f.shared, d), append(f.closers, d)
