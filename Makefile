@@ -31,6 +31,9 @@ deploy: ## what is in deploy/, under a systemd of its own (as root)
 chaos: ## 200 flows for two minutes while one server after another breaks
 	go run ./test/chaos
 
+memory: ## 2,000 flows and more than fits in 64 MiB (a control group, as root)
+	.ci/run memory
+
 fuzz: ## every fuzz target for a few seconds
 	.ci/run fuzz
 
@@ -43,4 +46,4 @@ bench-tun: ## the full tunnel beside a kernel redirect (as root, with ip and nft
 ci: ## everything that has to pass before a merge
 	.ci/run
 
-.PHONY: help build test race lint demo interop page deploy chaos fuzz bench bench-tun ci
+.PHONY: help build test race lint demo interop page deploy chaos memory fuzz bench bench-tun ci

@@ -3,9 +3,12 @@
 //
 //	go run ./test/bench [-size 1024] [-flows 1000]
 //	go run ./test/bench -rtt 100ms [-size 1024]
+//	go run ./test/bench -limit 64 [-flows 2000]
 //
 // With a round trip time it measures what a long path makes of the carriers instead: round trips to the first
-// byte of an answer, and rates.
+// byte of an answer, and rates. With a limit of memory it holds idle flows in a control group with so many
+// MiB and puts load on top of them. The exit status is 1 when the program did not cope, and 75 where no such
+// group can be made.
 //
 // Compare figures of one run with each other only: machines are noisy.
 package main
@@ -13,6 +16,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,10 +30,14 @@ var (
 	carriers = []struct{ name, flag string }{{"h1", ""}, {"h2", "?h2=only"}, {"h3", "?h3=only"}}
 )
 
+// skipped is the status of a run that could not do its work and said why.
+const skipped = 75
+
 func main() {
 	serve := flag.String("serve", "", "internal: be the server, with this `cipher`")
 	path := flag.String("path", "", "internal: be the path to this `address`")
 	rtt := flag.Duration("rtt", 0, "round trip `time` of a long path to measure")
+	limit := flag.Int64("limit", 0, "`MiB` of memory that the program may have")
 	size := flag.Int64("size", 1024, "`MiB` to transfer each way")
 	flows := flag.Int("flows", 1000, "idle `flows` to hold")
 	flag.Parse()
@@ -41,6 +49,8 @@ func main() {
 		err = beServer(ctx, *serve)
 	case *path != "":
 		err = bePath(ctx, *path, *rtt/2)
+	case *limit > 0:
+		err = withBinary(ctx, func(b built) error { return limited(ctx, b, *limit, *flows) })
 	case *rtt > 0:
 		err = withBinary(ctx, func(b built) error { return compareFar(ctx, b, *size<<20, *rtt) })
 	default:
@@ -48,6 +58,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
+		if errors.Is(err, errNoGroup) {
+			os.Exit(skipped)
+		}
 		os.Exit(1)
 	}
 }

@@ -36,6 +36,7 @@ type load struct {
 	size   int64  // bytes each way
 	flows  int    // held idle
 	rtt    time.Duration
+	within *group // nil: as much memory as there is
 	extra  string // lines of the configuration
 }
 
@@ -66,6 +67,7 @@ type rig struct {
 	places
 	meter
 	children []*process
+	log      *journal // of the program
 }
 
 func (r *rig) stop() {
@@ -110,10 +112,12 @@ func set(ctx context.Context, b built, l load) (r *rig, err error) {
 		return r, err
 	}
 	var line struct{ Addr string }
-	client, err := r.child(ctx, &line, b.binary, "-c", config)
+	command := l.within.inside(b.binary, "-c", config)
+	client, err := r.child(ctx, &line, command[0], command[1:]...)
 	if err != nil {
 		return r, err
 	}
+	r.log = &client.log
 	r.meter = meter{pid: client.cmd.Process.Pid, proxy: line.Addr}
 	return r, nil
 }
@@ -134,7 +138,27 @@ func measure(ctx context.Context, b built, l load) (result, error) {
 type process struct {
 	cmd   *exec.Cmd
 	first []byte
+	log   journal // the other lines
 	rest  sync.WaitGroup
+}
+
+// journal holds what a process has printed.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+// has reports whether these words were printed.
+func (j *journal) has(words string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return bytes.Contains(j.text.Bytes(), []byte(words))
 }
 
 func start(ctx context.Context, name string, args ...string) (*process, error) {
@@ -155,7 +179,7 @@ func start(ctx context.Context, name string, args ...string) (*process, error) {
 		p.stop()
 		return nil, fmt.Errorf("%s said nothing: %w", name, err)
 	}
-	p.rest.Go(func() { _, _ = io.Copy(io.Discard, lines) }) // ends with the process
+	p.rest.Go(func() { _, _ = io.Copy(&p.log, lines) }) // ends with the process
 	return p, nil
 }
 
@@ -266,28 +290,43 @@ func (m meter) idleFlows(target string, flows int) (float64, error) {
 	return (after - before) * 1024 / float64(flows), err
 }
 
+// replyError is a SOCKS5 reply other than success (RFC 1928, section 6).
+type replyError byte
+
+const generalFailure replyError = 1
+
+func (e replyError) Error() string { return fmt.Sprintf("SOCKS5 reply %d", byte(e)) }
+
 // connect opens a flow through the proxy.
 func (m meter) connect(target string) (*net.TCPConn, error) {
 	conn, err := net.DialTimeout("tcp", m.proxy, patience)
 	if err != nil {
 		return nil, err
 	}
-	addr, err := socksaddr.Parse(target)
-	if err != nil {
+	if err := request(conn, target); err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
+	return conn.(*net.TCPConn), nil
+}
+
+func request(conn net.Conn, target string) error {
+	addr, err := socksaddr.Parse(target)
+	if err != nil {
+		return err
+	}
 	if _, err := conn.Write(append([]byte{5, 1, 0}, addr.Append([]byte{5, 1, 0})...)); err != nil {
-		return nil, err
+		return err
 	}
 	var reply [5]byte
 	if _, err := io.ReadFull(conn, reply[:]); err != nil {
-		return nil, err
+		return err
 	}
 	if reply[3] != 0 {
-		return nil, fmt.Errorf("SOCKS5 reply %d", reply[3])
+		return replyError(reply[3])
 	}
 	_, err = socksaddr.Read(conn)
-	return conn.(*net.TCPConn), err
+	return err
 }
 
 // cpu is the user and system time of the process so far (proc_pid_stat(5)).
