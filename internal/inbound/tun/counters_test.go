@@ -18,20 +18,21 @@ func TestSnapshotNamesEverything(t *testing.T) {
 		}
 	}
 	got := c.Snapshot()
-	if got.PacketsOut != 1 || got.BytesOut != 100 || got.PacketsIn != 2 || got.BytesIn != 42 {
-		t.Errorf("moved = %+v", got)
+	want := Snapshot{
+		PacketsOut: 1, BytesOut: 100, PacketsIn: 2, BytesIn: 42,
+		Drops: make(map[string]uint64), Errors: make(map[string]uint64),
 	}
-	if got.Errors["write"] != 1 || len(got.Errors) != int(errorOps) {
-		t.Errorf("errors = %v, want one of write, and every operation", got.Errors)
+	for o := range errorOps {
+		want.Errors[o.String()] = 0
 	}
-	want := make(map[string]uint64)
+	want.Errors["write"] = 1
 	for d := range dropReasons {
-		if d.String() == "" {
-			t.Errorf("reason %d has no name", d)
-		}
-		want[d.String()] = uint64(d) + 1
+		want.Drops[d.String()] = uint64(d) + 1
 	}
-	if diff := cmp.Diff(want, got.Drops); diff != "" || len(want) != int(dropReasons) {
-		t.Errorf("drops (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Snapshot() (-want +got):\n%s", diff)
+	}
+	if len(got.Drops) != int(dropReasons) || len(got.Errors) != int(errorOps) {
+		t.Errorf("two reasons or operations have the same name: %v, %v", got.Drops, got.Errors)
 	}
 }

@@ -50,7 +50,8 @@ func (o *tally) FlowClosed(string) { o.closed.Add(1) }
 func (r *fakeRequest) want(t *testing.T, accepted, refused int) {
 	t.Helper()
 	if r.accepted != accepted || r.refused != refused {
-		t.Errorf("accepted %d times, refused %d times, want %d and %d", r.accepted, r.refused, accepted, refused)
+		t.Errorf("accepted %d times, refused %d times, want %d and %d",
+			r.accepted, r.refused, accepted, refused)
 	}
 }
 
@@ -63,7 +64,8 @@ func TestFlowIsDialledBeforeItIsAccepted(t *testing.T) {
 	s.Stream = dialFunc(func(ctx context.Context, addr string) (transport.StreamConn, error) {
 		r.want(t, 0, 0)
 		if addr != aTarget.String() || transport.Client(ctx) != aClient.Addr() {
-			t.Errorf("dial of %s for %v, want %v for %v", addr, transport.Client(ctx), aTarget, aClient.Addr())
+			t.Errorf("dial of %s for %v, want %v for %v",
+				addr, transport.Client(ctx), aTarget, aClient.Addr())
 		}
 		return target, nil
 	})
@@ -124,9 +126,8 @@ func TestFlowIsRefused(t *testing.T) {
 
 func TestClientThatGaveUpEndsTheDial(t *testing.T) {
 	target, far := transporttest.Pipe()
-	s := &Server{Settings: Settings{Stream: dialFunc(func(context.Context, string) (transport.StreamConn, error) {
-		return target, nil
-	})}}
+	s := new(Server)
+	s.Stream = dialFunc(func(context.Context, string) (transport.StreamConn, error) { return target, nil })
 	r := new(fakeRequest)
 	s.serveStream(t.Context(), aClient, aTarget, r)
 	r.want(t, 1, 0)
@@ -150,7 +151,8 @@ func TestShutdownCutsDials(t *testing.T) {
 		began := time.Now()
 		err := s.Shutdown(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 10*time.Second {
-			t.Errorf("Shutdown() = %v after %v, want %v after 10s", err, time.Since(began), context.DeadlineExceeded)
+			t.Errorf("Shutdown() = %v after %v, want %v after 10s",
+				err, time.Since(began), context.DeadlineExceeded)
 		}
 		r.want(t, 0, 1)
 	})

@@ -6,19 +6,23 @@ import (
 	"testing"
 )
 
-func TestFlowSet(t *testing.T) {
+func TestFlowSetIsBounded(t *testing.T) {
 	var s flowSet
-	first, a, err := s.begin(t.Context(), 2)
-	if err != nil || a.live != 1 {
-		t.Fatalf("first flow: %v, live %d, want nil and 1", err, a.live)
-	}
-	second, b, err := s.begin(t.Context(), 2)
-	if err != nil || b.live != 2 || a.id == b.id {
-		t.Fatalf("second flow: %v, live %d, id %d after %d", err, b.live, b.id, a.id)
+	for want := 1; want <= 2; want++ {
+		_, ticket, err := s.begin(t.Context(), 2)
+		if err != nil || ticket.live != want || ticket.id != uint64(want) {
+			t.Errorf("begin() = %+v, %v, want the live flow, and id, %d", ticket, err, want)
+		}
 	}
 	if _, _, err := s.begin(t.Context(), 2); !errors.Is(err, errFull) {
 		t.Errorf("third flow of two: %v, want %v", err, errFull)
 	}
+}
+
+func TestFlowSetEnds(t *testing.T) {
+	var s flowSet
+	first, a, _ := s.begin(t.Context(), 2)
+	second, b, _ := s.begin(t.Context(), 2)
 	a.end()
 	if first.Err() == nil || second.Err() != nil {
 		t.Errorf("contexts after the first flow's end: %v, %v, want only the first to be done",

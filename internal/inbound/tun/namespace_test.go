@@ -138,8 +138,8 @@ func (toLoopback) DialStream(ctx context.Context, addr string) (transport.Stream
 	return c.(*net.TCPConn), nil
 }
 
-// serve runs a server on d until the test ends.
-func serve(tb testing.TB, s *Server, d *Device) {
+// serve runs a server on d until stop is called or the test ends.
+func serve(tb testing.TB, s *Server, d *Device) (stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
@@ -148,7 +148,7 @@ func serve(tb testing.TB, s *Server, d *Device) {
 			tb.Errorf("Serve() = %v, want nil", err)
 		}
 	})
-	tb.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		soon, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -157,6 +157,8 @@ func serve(tb testing.TB, s *Server, d *Device) {
 		}
 		serving.Wait()
 	})
+	tb.Cleanup(stop)
+	return stop
 }
 
 // listen serves every connection to a port of this host with handle.

@@ -14,8 +14,3 @@ type packetWriter interface {
 	// nor changes packet and may be called concurrently. The caller counts.
 	writePacket(packet []byte) error
 }
-
-// dropAll is the handler of a door for TCP alone.
-type dropAll struct{ counters *Counters }
-
-func (d dropAll) handle([]byte) { d.counters.dropped(dropProtocol) }

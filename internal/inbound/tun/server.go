@@ -19,6 +19,7 @@ const inbound = "tun"
 //	draining -- Shutdown's ctx done --------------> cut       flows are reset
 type Server struct {
 	Settings              // to begin with
+	MaxDials int          // connections being opened at once; zero is 4096
 	Logger   *slog.Logger // nil logs nothing
 	Observer Observer     // may be nil
 	Counters Counters     // what it moved

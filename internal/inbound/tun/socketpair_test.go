@@ -23,10 +23,11 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/transport/transporttest"
 )
 
-// peer is a host on the far side of a socketpair that stands for a TUN device: a stack of its own, on the same
-// kind of endpoint.
+// peer is a host on the far side of a socketpair that stands for a TUN device: a stack of its own, on the
+// same kind of endpoint.
 type peer struct {
 	stack    *stack.Stack
+	link     *endpoint
 	counters Counters
 }
 
@@ -41,6 +42,7 @@ func wired(tb testing.TB, how offload) (*Device, *peer) {
 	d := &Device{port: near, offload: how, name: "pair", mtu: defaultMTU}
 	p := new(peer)
 	link := &endpoint{port: far, offload: how, mtu: defaultMTU, counters: &p.counters}
+	p.link = link
 	if p.stack, err = newStack(link); err != nil {
 		tb.Fatal(err)
 	}
@@ -105,35 +107,58 @@ func (p *peer) addAddresses(tb testing.TB) {
 	}
 }
 
-// dial opens a connection from the peer.
-func (p *peer) dial(ctx context.Context, to netip.AddrPort) (*conn, error) {
+// attempt is a connection whose SYN is under way.
+type attempt struct {
+	to        netip.AddrPort
+	ep        tcpip.Endpoint
+	queue     *waiter.Queue
+	entry     waiter.Entry
+	connected chan struct{}
+}
+
+// connect sends a SYN from the peer.
+func (p *peer) connect(to netip.AddrPort) (*attempt, error) {
 	protocol := ipv4.ProtocolNumber
 	if to.Addr().Is6() {
 		protocol = ipv6.ProtocolNumber
 	}
-	queue := new(waiter.Queue)
-	ep, failure := p.stack.NewEndpoint(tcp.ProtocolNumber, protocol, queue)
-	if failure != nil {
+	a := &attempt{to: to, queue: new(waiter.Queue)}
+	var failure tcpip.Error
+	if a.ep, failure = p.stack.NewEndpoint(tcp.ProtocolNumber, protocol, a.queue); failure != nil {
 		return nil, stackError(failure)
 	}
-	entry, connected := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
-	queue.EventRegister(&entry)
-	defer queue.EventUnregister(&entry)
-	failure = ep.Connect(tcpip.FullAddress{Addr: tcpip.AddrFromSlice(to.Addr().AsSlice()), Port: to.Port()})
+	a.entry, a.connected = waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
+	a.queue.EventRegister(&a.entry)
+	failure = a.ep.Connect(tcpip.FullAddress{Addr: tcpip.AddrFromSlice(to.Addr().AsSlice()), Port: to.Port()})
 	if _, begun := failure.(*tcpip.ErrConnectStarted); !begun {
 		return nil, fmt.Errorf("connect: %v", failure)
 	}
+	return a, nil
+}
+
+// wait waits for the connection.
+func (a *attempt) wait(ctx context.Context) (*conn, error) {
+	defer a.queue.EventUnregister(&a.entry)
 	select {
-	case <-connected:
+	case <-a.connected:
 	case <-ctx.Done():
-		ep.Close()
+		a.ep.Close()
 		return nil, ctx.Err()
 	}
-	if failure := ep.LastError(); failure != nil {
-		ep.Close()
+	if failure := a.ep.LastError(); failure != nil {
+		a.ep.Close()
 		return nil, stackError(failure)
 	}
-	return newConn(ep, queue, nil, net.TCPAddrFromAddrPort(to)), nil
+	return newConn(a.ep, a.queue, nil, net.TCPAddrFromAddrPort(a.to)), nil
+}
+
+// dial opens a connection from the peer.
+func (p *peer) dial(ctx context.Context, to netip.AddrPort) (*conn, error) {
+	a, err := p.connect(to)
+	if err != nil {
+		return nil, err
+	}
+	return a.wait(ctx)
 }
 
 func (p *peer) mustDial(tb testing.TB, to netip.AddrPort) *conn {

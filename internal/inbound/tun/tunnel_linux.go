@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// maxInFlight bounds the connections that are being opened. A SYN above it is dropped, and its host sends
-	// another a second later.
-	maxInFlight = 4096
+	// defaultMaxDials bounds the connections that are being opened. A SYN above it is dropped, and its host
+	// sends another a second later.
+	defaultMaxDials = 4096
 
 	// lingerLimit is how long what applications have not yet taken may keep a stopping server.
 	lingerLimit = 2 * time.Second
@@ -53,7 +53,11 @@ func openTunnel(ctx context.Context, s *Server, d *Device) (*tunnel, error) {
 		server: s, device: d, endpoint: link, stack: netstack, other: dropAll{&s.Counters},
 		ended: make(chan struct{}),
 	}
-	forwarder := tcp.NewForwarder(netstack, defaultBuffer, maxInFlight, func(r *tcp.ForwarderRequest) {
+	maxDials := defaultMaxDials
+	if s.MaxDials > 0 {
+		maxDials = s.MaxDials
+	}
+	forwarder := tcp.NewForwarder(netstack, defaultBuffer, maxDials, func(r *tcp.ForwarderRequest) {
 		id := r.ID()
 		s.serveStream(ctx, addrPort(id.RemoteAddress, id.RemotePort), addrPort(id.LocalAddress, id.LocalPort),
 			handshake{r})
@@ -62,6 +66,11 @@ func openTunnel(ctx context.Context, s *Server, d *Device) (*tunnel, error) {
 	go t.run()
 	return t, nil
 }
+
+// dropAll is the handler of a door for TCP alone.
+type dropAll struct{ counters *Counters }
+
+func (d dropAll) handle([]byte) { d.counters.dropped(dropProtocol) }
 
 // counting counts the SYNs that f drops. It is called by the goroutine that reads the device, alone.
 func (t *tunnel) counting(f *tcp.Forwarder) func(stack.TransportEndpointID, *stack.PacketBuffer) bool {

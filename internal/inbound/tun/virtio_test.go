@@ -9,7 +9,7 @@ func TestVirtioHeader(t *testing.T) {
 	}{
 		"complete":      {virtioHeader{}, false},
 		"verified":      {virtioHeader{flags: virtioChecked}, true},
-		"no checksum":   {virtioHeader{flags: virtioNeedsChecksum, checksumStart: 20, checksumOffset: 16}, true},
+		"no checksum":   {virtioHeader{flags: virtioNeedsChecksum, checksumStart: 20}, true},
 		"super-segment": {virtioHeader{virtioNeedsChecksum, virtioTCPv6, 72, 1428, 40, 16}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
