@@ -4,5 +4,5 @@ package relay
 
 import "net"
 
-// gone is not known here.
-func gone(net.Conn) bool { return false }
+// socketGone is not known here.
+func socketGone(net.Conn) bool { return false }

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gone reports whether the far end of a TCP socket has reset it or closed both halves. While the relay waits
-// to write to the target it does not read the client, and would not learn of it otherwise.
-func gone(c net.Conn) bool {
+// socketGone asks the kernel, if c is a TCP socket of it.
+func socketGone(c net.Conn) bool {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -174,6 +175,15 @@ func (f *flow) clientGone() verdict {
 		return counts
 	}
 	return notYet
+}
+
+// gone reports whether the far end of c has reset it or closed both halves. While the relay waits to write
+// to the target it does not read the client, and would not learn of it otherwise.
+func gone(c net.Conn) bool {
+	if w, ok := c.(transport.GoneWatcher); ok {
+		return w.Gone()
+	}
+	return socketGone(c)
 }
 
 // note keeps the first failure, which is the cause of those that follow.

@@ -30,6 +30,12 @@ type PathWatcher interface {
 	Unacknowledged() time.Duration
 }
 
+// GoneWatcher is a stream that learns of its peer's end without a read.
+type GoneWatcher interface {
+	// Gone reports whether the peer has reset the stream, or both halves have ended.
+	Gone() bool
+}
+
 // Sharer is a stream of a connection that carries other streams too.
 type Sharer interface {
 	// Strained reports whether a new flow is better off on another connection: bulk is moving on this one, or

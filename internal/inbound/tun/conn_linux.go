@@ -36,9 +36,10 @@ type conn struct {
 }
 
 var (
-	_ transport.StreamConn = (*conn)(nil)
-	_ transport.WaitReader = (*conn)(nil)
-	_ transport.Aborter    = (*conn)(nil)
+	_ transport.StreamConn  = (*conn)(nil)
+	_ transport.WaitReader  = (*conn)(nil)
+	_ transport.Aborter     = (*conn)(nil)
+	_ transport.GoneWatcher = (*conn)(nil)
 )
 
 // newConn owns ep, whose events come through queue.
@@ -224,6 +225,12 @@ func (c *conn) shut() bool {
 		first = true
 	})
 	return first
+}
+
+// Gone implements transport.GoneWatcher.
+func (c *conn) Gone() bool {
+	state := tcp.EndpointState(c.ep.State())
+	return state == tcp.StateError || state == tcp.StateClose
 }
 
 // CloseRead implements transport.StreamConn.

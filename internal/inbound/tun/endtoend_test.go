@@ -132,6 +132,53 @@ func TestRefusalIsAReset(t *testing.T) {
 	}
 }
 
+// A flow among many gets smaller buffers, and works as well.
+func TestSmallWindow(t *testing.T) {
+	open := accepting(t, offloadTCP)
+	served, client := open(t)
+	c := served.(*conn)
+	bound(c.ep, minWindow)
+	if got := c.ep.SocketOptions().GetReceiveBufferSize(); got != minWindow {
+		t.Errorf("receive buffer = %d, want %d", got, minWindow)
+	}
+	want := random(1 << 20)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		_, _ = client.Write(want)
+		_ = client.CloseWrite()
+	})
+	got, err := io.ReadAll(served)
+	sending.Wait()
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v, want %d and EOF", len(got), err, len(want))
+	}
+}
+
+func TestConnKnowsThatItsPeerIsGone(t *testing.T) {
+	open := accepting(t, offloadTCP)
+	served, client := open(t)
+	c := served.(*conn)
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(served); err != nil || c.Gone() {
+		t.Errorf("after the peer's half-close: read %v, gone %v, want EOF and false", err, c.Gone())
+	}
+	select {
+	case <-c.writable: // what came before
+	default:
+	}
+	_ = transport.Abort(client)
+	<-c.writable // the reset
+	if !c.Gone() {
+		t.Error("Gone() after the peer's reset = false, want true")
+	}
+	// This is what Linux says to a writer whose peer half-closed before.
+	if _, err := served.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("write after the peer's reset: %v, want %v", err, syscall.EPIPE)
+	}
+}
+
 // A segment whose checksum is wrong, and a packet that is none, go no further.
 func TestWhatIsWrongIsDropped(t *testing.T) {
 	device, p := wired(t, offloadTCP)

@@ -15,8 +15,9 @@ const dialLimit = time.Minute
 
 // request is a connection that an application wants. One of accept and refuse is called, once.
 type request interface {
-	// accept completes the connection. It may wait for the application's host, up to 15 s.
-	accept() (transport.StreamConn, error)
+	// accept completes the connection, which may hold window bytes in either direction. It may wait for the
+	// application's host, up to 15 s.
+	accept(window int) (transport.StreamConn, error)
 	// refuse resets it.
 	refuse()
 }
@@ -27,6 +28,7 @@ type flow struct {
 	settings       *Settings // when it began
 	client, target netip.AddrPort
 	id             uint64
+	window         int
 	began          time.Time
 	upstream       string
 }
@@ -46,7 +48,7 @@ func (s *Server) serveStream(ctx context.Context, client, target netip.AddrPort,
 		return
 	}
 	defer t.end()
-	f.id = t.id
+	f.id, f.window = t.id, windowFor(t.live)
 	s.observer().FlowOpened(protoTCP)
 	defer s.observer().FlowClosed(protoTCP)
 	f.serve(ctx, r)
@@ -60,7 +62,7 @@ func (f *flow) serve(ctx context.Context, r request) {
 		f.log().WarnContext(ctx, "flow failed", "dur", time.Since(f.began), "err", reason(ctx, err))
 		return
 	}
-	client, err := accept(ctx, r)
+	client, err := f.accept(ctx, r)
 	if err != nil {
 		_ = transport.Abort(stream)
 		f.log().DebugContext(ctx, "client gave up", "dur", time.Since(f.began), "err", reason(ctx, err))
@@ -74,12 +76,12 @@ func (f *flow) serve(ctx context.Context, r request) {
 }
 
 // accept refuses what has been cut meanwhile.
-func accept(ctx context.Context, r request) (transport.StreamConn, error) {
+func (f *flow) accept(ctx context.Context, r request) (transport.StreamConn, error) {
 	if err := ctx.Err(); err != nil {
 		r.refuse()
 		return nil, err
 	}
-	return r.accept()
+	return r.accept(f.window)
 }
 
 func (f *flow) dial(ctx context.Context) (transport.StreamConn, error) {

@@ -29,10 +29,12 @@ func (f dialFunc) DialStream(ctx context.Context, addr string) (transport.Stream
 type fakeRequest struct {
 	client            transport.StreamConn // nil fails the handshake
 	accepted, refused int
+	window            int
 }
 
-func (r *fakeRequest) accept() (transport.StreamConn, error) {
+func (r *fakeRequest) accept(window int) (transport.StreamConn, error) {
 	r.accepted++
+	r.window = window
 	if r.client == nil {
 		return nil, errors.New("no answer to SYN-ACK")
 	}
@@ -72,6 +74,9 @@ func TestFlowIsDialledBeforeItIsAccepted(t *testing.T) {
 	_, _ = app.CloseWrite(), far.CloseWrite()
 	s.serveStream(t.Context(), aClient, aTarget, r)
 	r.want(t, 1, 0)
+	if r.window != maxWindow {
+		t.Errorf("window = %d, want %d", r.window, maxWindow)
+	}
 	if seen.opened.Load() != 1 || seen.closed.Load() != 1 {
 		t.Errorf("flows opened %d, closed %d, want 1 and 1", seen.opened.Load(), seen.closed.Load())
 	}

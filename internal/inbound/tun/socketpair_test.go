@@ -194,7 +194,7 @@ func accepting(tb testing.TB, how offload) func(*testing.T) (served, client tran
 	}
 	accepted := make(chan transport.StreamConn)
 	forwarder := tcp.NewForwarder(netstack, defaultBuffer, 16, func(r *tcp.ForwarderRequest) {
-		c, err := handshake{r}.accept()
+		c, err := handshake{r}.accept(maxWindow)
 		if err != nil {
 			tb.Error(err)
 		}

@@ -20,7 +20,6 @@ const (
 
 	minBuffer     = 4 << 10
 	defaultBuffer = 256 << 10
-	maxBuffer     = 1 << 20
 
 	// The stack's peer is this very host, which neither loses nor delays packets: what the RFCs wait for
 	// takes no minutes here, and a client that said nothing to a few SYN-ACKs is gone.
@@ -51,8 +50,8 @@ func newStack(link stack.LinkEndpoint) (*stack.Stack, error) {
 // setOptions also sets what is the stack's default today.
 func setOptions(s *stack.Stack) error {
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: defaultBuffer, Max: maxBuffer}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: defaultBuffer, Max: maxBuffer}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: defaultBuffer, Max: maxWindow}
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: defaultBuffer, Max: maxWindow}
 	wait, retries := tcpip.TCPTimeWaitTimeoutOption(timeWait), tcpip.TCPSynRetriesOption(synRetries)
 	for _, option := range []tcpip.SettableTransportProtocolOption{
 		&sack, &moderate, &receive, &send, &wait, &retries,
@@ -80,6 +79,14 @@ func attach(s *stack.Stack, link stack.LinkEndpoint) error {
 		{Destination: header.IPv6EmptySubnet, NIC: nicID},
 	})
 	return nil
+}
+
+// bound keeps the buffers of ep below window, if that is less than what the stack would let them grow to.
+func bound(ep tcpip.Endpoint, window int) {
+	if window < maxWindow {
+		ep.SocketOptions().SetReceiveBufferSize(int64(window), true)
+		ep.SocketOptions().SetSendBufferSize(int64(window), true)
+	}
 }
 
 // keepAlivesOn makes the stack ask an application's host now and then whether it still knows of ep.

@@ -152,7 +152,7 @@ func (t *tunnel) undelivered() bool {
 type handshake struct{ request *tcp.ForwarderRequest }
 
 // accept implements request.
-func (h handshake) accept() (transport.StreamConn, error) {
+func (h handshake) accept(window int) (transport.StreamConn, error) {
 	id := h.request.ID()
 	queue := new(waiter.Queue)
 	ep, failure := h.request.CreateEndpoint(queue)
@@ -161,6 +161,7 @@ func (h handshake) accept() (transport.StreamConn, error) {
 		return nil, stackError(failure)
 	}
 	keepAlivesOn(ep)
+	bound(ep, window)
 	target, client := tcpAddr(id.LocalAddress, id.LocalPort), tcpAddr(id.RemoteAddress, id.RemotePort)
 	return newConn(ep, queue, target, client), nil
 }

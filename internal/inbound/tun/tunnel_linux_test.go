@@ -98,6 +98,7 @@ func TestResetsThroughDevice(t *testing.T) {
 			_ = transport.Abort(c)
 			return
 		}
+		_, _ = c.Write(b[:])
 		_, err := c.Read(b[:])
 		seen <- err
 	})
@@ -109,7 +110,11 @@ func TestResetsThroughDevice(t *testing.T) {
 				t.Errorf("read behind the target's reset = %v, want %v", err, syscall.ECONNRESET)
 			}
 			c = n.mustDial(t, net.JoinHostPort(host, port))
+			// A client that resets while it is being accepted would only have to do with the stack.
 			_, _ = c.Write([]byte("x"))
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
 			_ = transport.Abort(c)
 			if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("read behind the application's reset = %v, want %v", err, syscall.ECONNRESET)
