@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"examples/demo":                    {"*", "internal/outlinetest"},
 	"internal/app":                     {"*"},
 	"internal/config":                  {},
+	"internal/capture":                 {},
 	"internal/inbound/socks5":          {"internal/transport", "internal/relay", "internal/socksaddr"},
 	"internal/inbound/tun":             {"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward"},
 	"internal/ippacket":                {},
