@@ -51,6 +51,7 @@ type App struct {
 	// before Run.
 	Load func() (*config.Config, error)
 
+	loading   sync.Mutex // held while a file is read and put into force
 	reloading sync.Mutex // one configuration after the other; guards the following
 	reloads   report.Reload
 	config    *config.Config

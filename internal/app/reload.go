@@ -16,6 +16,8 @@ var ErrStopping = errors.New("the program is stopping")
 
 // ReloadFile reloads what Load returns, and has reports tell how that went.
 func (a *App) ReloadFile() error {
+	a.loading.Lock() // what is read last is in force in the end
+	defer a.loading.Unlock()
 	ended := a.reloadBegins()
 	c, err := a.Load()
 	if err == nil {

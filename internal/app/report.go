@@ -51,10 +51,10 @@ func (a *App) publish() {
 
 // Report is the program at this moment. It waits for nobody.
 func (a *App) Report() report.Report {
-	f, now := a.facts.Load(), time.Now()
+	f, now, room := a.facts.Load(), time.Now(), a.gate.Stats()
 	r := report.Report{
 		At: now, Version: Version(), Started: a.started, Listeners: f.listeners, Reload: f.reload,
-		Flows: a.inbound.flows(), Dropped: a.inbound.drops(),
+		Flows: a.inbound.flows(room), GivenUp: room.GivenUp, Dropped: a.inbound.drops(),
 	}
 	r.Upstreams = a.reportUpstreams(f, now)
 	r.Offline = a.Offline()

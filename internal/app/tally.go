@@ -13,6 +13,7 @@ import (
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/gate"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
@@ -149,12 +150,16 @@ func (t *inboundTally) PacketDropped(reason string) {
 	t.log.Debug("datagram of a client dropped", "inbound", "socks5", "reason", reason)
 }
 
-func (t *inboundTally) flows() []report.Flows {
-	one := func(proto string) report.Flows {
+// flows are those of both protocols, with what the gate says of them.
+func (t *inboundTally) flows(g gate.Stats) []report.Flows {
+	one := func(proto string, c gate.Counts) report.Flows {
 		f := t.of(proto)
-		return report.Flows{Proto: proto, Open: f.open.Load(), Total: f.total.Load()}
+		return report.Flows{
+			Proto: proto, Open: f.open.Load(), Total: f.total.Load(), Waiting: c.Waiting,
+			Refused: map[string]uint64{"flows": c.RefusedFlows, "memory": c.RefusedMemory},
+		}
 	}
-	return []report.Flows{one(balancer.TCP), one(balancer.UDP)}
+	return []report.Flows{one(balancer.TCP, g.TCP), one(balancer.UDP, g.UDP)}
 }
 
 func (t *inboundTally) drops() map[string]uint64 {

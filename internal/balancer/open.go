@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type opening[D any, C io.Closer] struct {
 	dial    func(context.Context, D) (C, error)
 	results chan opened[D, C] // has room for all
 	tried   []*path[D]
+	began   time.Time
+	hopeful bool // first may be tried once more
 	running map[*path[D]]time.Time
 	until   time.Time // no further path is tried after it; zero: never
 
@@ -57,10 +60,13 @@ func open[D any, C io.Closer](
 	o := &opening[D, C]{
 		group: g, lineup: g.lineup.Load(), dial: dial, running: make(map[*path[D]]time.Time),
 	}
-	o.results = make(chan opened[D, C], len(o.lineup.paths)+1) // first may have left the lineup
+	// The first path may have left the lineup, and may be tried twice.
+	o.results = make(chan opened[D, C], len(o.lineup.paths)+2)
 	defer o.finish()
+	o.began = time.Now()
+	o.hopeful = first.usable(o.began)
 	if d := g.options().Failover.Deadline; d > 0 {
-		o.until = time.Now().Add(d)
+		o.until = o.began.Add(d)
 	}
 	o.start(ctx, first)
 	timer := time.NewTimer(g.patienceFor(first))
@@ -79,26 +85,36 @@ func open[D any, C io.Closer](
 			timer.Reset(max(g.patienceFor(last), minPatience)) // who cannot be used now may be back soon
 		case r := <-o.results:
 			delete(o.running, r.path)
-			switch {
-			case r.err == nil:
+			if r.err == nil {
 				o.overtake()
 				return r.conn, r.path, nil
-			case ctx.Err() != nil: // the client's doing, not the upstream's
-				r.path.dial(-1)
-				return conn, nil, context.Cause(ctx)
-			case !health.IsLocal(r.err):
-				g.failed(r.path, r.err)
 			}
-			r.path.dial(-1)
 			errs = append(errs, r.err)
-			if p := o.nextPath(first); p != nil {
-				o.start(ctx, p)
+			if p := o.failed(ctx, first, r); p != nil {
 				timer.Reset(g.patienceFor(p))
 			} else if len(o.running) == 0 {
-				return conn, nil, &unreachedError{errs}
+				return conn, nil, cmp.Or(context.Cause(ctx), error(&unreachedError{errs}))
 			}
 		}
 	}
+}
+
+// failed books a failure, and tries another path if there is one, which it returns.
+func (o *opening[D, C]) failed(ctx context.Context, first *path[D], r opened[D, C]) *path[D] {
+	defer r.path.dial(-1)
+	if ctx.Err() != nil { // the client's doing, not the upstream's
+		return nil
+	}
+	if !health.IsLocal(r.err) {
+		o.group.failed(r.path, r.err)
+	}
+	p := o.nextPath(first)
+	if p != nil {
+		o.start(ctx, p)
+	} else if len(o.running) == 0 {
+		o.onceMore(ctx, first, r.err)
+	}
+	return p
 }
 
 // patienceFor is how long a path may take before another is tried beside it.
@@ -144,12 +160,32 @@ func (o *opening[D, C]) nextUsable(first *path[D]) *path[D] {
 	return nil
 }
 
+const (
+	// againWithin is how soon all paths must have failed for the first one to be tried once more: a server
+	// that is restarted, or the odd answer of a proxy before it, costs no flow then. Who waited had time.
+	againWithin = time.Second
+	againPause  = 200 * time.Millisecond
+)
+
+// onceMore tries the first path again after a moment, now that all have failed, if it was known to work.
+func (o *opening[D, C]) onceMore(ctx context.Context, first *path[D], err error) {
+	hopeless := health.IsLocal(err) || health.IsNoNetwork(err)
+	if o.hopeful && !hopeless && time.Since(o.began) < againWithin {
+		o.hopeful = false
+		o.startAfter(ctx, againPause, first)
+	}
+}
+
 // start dials one path.
-func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
+func (o *opening[D, C]) start(ctx context.Context, p *path[D]) { o.startAfter(ctx, 0, p) }
+
+// startAfter dials one path after a pause.
+func (o *opening[D, C]) startAfter(ctx context.Context, pause time.Duration, p *path[D]) {
 	o.running[p] = time.Now()
 	o.tried = append(o.tried, p)
 	p.dial(1)
 	o.group.workers.Go(func() {
+		sleep(ctx, pause)
 		conn, err := o.dial(ctx, p.Dialer)
 		o.mu.Lock()
 		over := o.over
@@ -161,6 +197,19 @@ func (o *opening[D, C]) start(ctx context.Context, p *path[D]) {
 			opened[D, C]{p, conn, err}.drop()
 		}
 	})
+}
+
+// sleep returns early when ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // finish closes what connects too late.

@@ -22,8 +22,11 @@ func full() report.Report {
 		Selected: 4, Traffic: report.Traffic{BytesIn: 5, BytesOut: 6}, Failures: map[string]uint64{"tls": 7},
 	}
 	return report.Report{
-		Ready:   true,
-		Flows:   []report.Flows{{Proto: "tcp", Open: 8, Total: 9}},
+		Ready: true,
+		Flows: []report.Flows{{
+			Proto: "tcp", Open: 8, Total: 9, Waiting: 21, Refused: map[string]uint64{"memory": 22},
+		}},
+		GivenUp: 23,
 		Dropped: map[string]uint64{"fragment": 10},
 		Upstreams: []report.Upstream{
 			{
@@ -60,6 +63,9 @@ func TestScrape(t *testing.T) {
 		`offline 0`,
 		`flows_open{proto="tcp"} 8`,
 		`flows_total{proto="tcp"} 9`,
+		`flows_waiting{proto="tcp"} 21`,
+		`flows_refused_total{proto="tcp",reason="memory"} 22`,
+		`flows_given_up_total 23`,
 		`packets_dropped_total{reason="fragment"} 10`,
 		`upstream_healthy{proto="tcp",upstream="a"} 1`,
 		`upstream_current{proto="tcp",upstream="a"} 1`,

@@ -27,7 +27,9 @@ type emit func(value float64, labels ...string)
 
 func newReader(read func() report.Report) *reader {
 	r := &reader{read: read}
-	all := slices.Concat(programMetrics(), flowMetrics(), wireMetrics(), pathMetrics(), tunnelMetrics())
+	all := slices.Concat(
+		programMetrics(), flowMetrics(), roomMetrics(), wireMetrics(), pathMetrics(), tunnelMetrics(),
+	)
 	for _, m := range all {
 		desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", m.name), m.help, m.labels, nil)
 		r.series = append(r.series, series{desc, m.kind, m.values})

@@ -97,6 +97,38 @@ func flowMetrics() []metric {
 	}
 }
 
+// roomMetrics are of flows for which there was no room.
+func roomMetrics() []metric {
+	return []metric{
+		{
+			"flows_waiting", gauge,
+			[]string{"proto"},
+			"Flows that wait for room under memory_limit.",
+			func(r *report.Report, emit emit) {
+				for _, f := range r.Flows {
+					emit(float64(f.Waiting), f.Proto)
+				}
+			},
+		},
+		{
+			"flows_refused_total", counter,
+			[]string{"proto", "reason"},
+			"Flows that found no room under memory_limit.",
+			func(r *report.Report, emit emit) {
+				for _, f := range r.Flows {
+					for reason, n := range f.Refused {
+						emit(float64(n), f.Proto, reason)
+					}
+				}
+			},
+		},
+		{
+			"flows_given_up_total", counter, nil, "Flows that were reset because memory ran out.",
+			func(r *report.Report, emit emit) { emit(float64(r.GivenUp)) },
+		},
+	}
+}
+
 // wireMetrics are of what goes to servers.
 func wireMetrics() []metric {
 	return []metric{

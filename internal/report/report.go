@@ -20,7 +20,9 @@ type Report struct {
 	Switches  []Switches `json:"switches"`  // how many there were
 	// Dropped are the datagrams of applications that were not relayed, by reason.
 	Dropped map[string]uint64 `json:"dropped"`
-	Reload  Reload            `json:"reload"`
+	// GivenUp are the flows that were reset because memory ran out.
+	GivenUp uint64 `json:"given_up"`
+	Reload  Reload `json:"reload"`
 }
 
 // Listener is where the program accepts something.
@@ -31,9 +33,11 @@ type Listener struct {
 
 // Flows are the flows of applications over one protocol.
 type Flows struct {
-	Proto string `json:"proto"`
-	Open  int64  `json:"open"`
-	Total uint64 `json:"total"` // since the start
+	Proto   string            `json:"proto"`
+	Open    int64             `json:"open"`
+	Total   uint64            `json:"total"`   // since the start
+	Waiting int64             `json:"waiting"` // for room under memory_limit
+	Refused map[string]uint64 `json:"refused"` // that found none: too many flows, or too little memory
 }
 
 // Upstream is one configured server.
