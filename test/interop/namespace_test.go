@@ -56,7 +56,9 @@ func inNamespace(t *testing.T, test func(t *testing.T), commands ...string) {
 		t.Fatal(err)
 	}
 	t.Setenv(namespaceVariable, name)
-	inside := []string{"netns", "exec", name, self, "-test.run=^" + t.Name() + "$", "-test.v"}
+	inside := []string{
+		"netns", "exec", name, self, "-test.run=^" + t.Name() + "$", "-test.v", "-test.parallel=8",
+	}
 	result := runFor(t, namespaceTimeout, nil, "ip", inside...)
 	t.Logf("%s", result.Output)
 	if result.Code != 0 {
