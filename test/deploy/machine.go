@@ -29,8 +29,9 @@ type Machine struct {
 	init int // process id of its systemd
 }
 
-// StartMachine boots a machine that ends with the test.
-func StartMachine(t *testing.T) *Machine {
+// StartMachine boots a machine that ends with the test. All that it writes is gone then, but for what is
+// in the folders kept.
+func StartMachine(t *testing.T, kept ...string) *Machine {
 	t.Helper()
 	share := t.TempDir()
 	script, err := filepath.Abs("machine.sh")
@@ -40,9 +41,11 @@ func StartMachine(t *testing.T) *Machine {
 	groups := controlGroups(t)
 	// The shell is in the groups before unshare makes them the root of what the machine sees.
 	const start = `for group in $GROUPS_OF_MACHINE; do echo $$ >"$group/cgroup.procs"; done; exec "$@"`
-	cmd := exec.Command("sh", "-euc", start, "sh",
+	cmd := exec.Command("sh", append([]string{
+		"-euc", start, "sh",
 		"unshare", "--pid", "--mount", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child",
-		script, share, t.TempDir())
+		script, share, t.TempDir(),
+	}, kept...)...)
 	cmd.Env = append(os.Environ(), "GROUPS_OF_MACHINE="+strings.Join(groups, " "))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output strings.Builder
@@ -158,7 +161,12 @@ func removeGroup(t *testing.T, group string) {
 // within waits until check succeeds.
 func within(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	withinTime(t, patience, what, check)
+}
+
+func withinTime(t *testing.T, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		err := check()
 		if err == nil {

@@ -1,10 +1,11 @@
 #!/bin/sh
-# machine.sh SHARE FOLDER: the first process of a machine, in namespaces that it was started in. It sees the files of
-# the host and writes to a layer in FOLDER that is gone when it ends. SHARE is its /mnt. It becomes systemd, which
-# starts nothing by itself.
+# machine.sh SHARE FOLDER KEPT...: the first process of a machine, in namespaces that it was started in. It sees the files
+# of the host and writes to a layer in FOLDER that is gone when it ends, but for the folders KEPT, which are the host's.
+# SHARE is its /mnt. It becomes systemd, which starts nothing by itself.
 set -eu
 share=$1
 folder=$2
+shift 2
 
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$folder"
@@ -12,6 +13,10 @@ mkdir "$folder/upper" "$folder/work" "$folder/root"
 root=$folder/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$root"
 mount --bind "$share" "$root/mnt"
+for kept; do
+	mkdir -p "$root$kept"
+	mount --bind "$kept" "$root$kept"
+done
 
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,29 +67,46 @@ func (p *Page) Skip(t *testing.T, command, reason string) {
 	t.Logf("%s: not run: %s: %s", p.name, p.next(t, command), reason)
 }
 
-// next wants the next commands of the page to be these, and fills in what they leave to the reader.
 func (p *Page) next(t *testing.T, commands string) string {
 	t.Helper()
-	for len(p.rest) > 0 && p.rest[0].Kind == YAML {
-		p.rest = p.rest[1:] // to look at
+	filled, err := p.take(commands)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(p.rest) == 0 {
-		t.Fatalf("%s ends before\n%s", p.name, commands)
+	return filled
+}
+
+// take wants the next commands of the page to be these, and fills in what they leave to the reader.
+func (p *Page) take(commands string) (filled string, err error) {
+	left := p.left()
+	if len(left) == 0 {
+		return "", fmt.Errorf("%s ends, and the test runs\n%s", p.name, commands)
 	}
-	if got := p.rest[0]; got.Text != commands {
-		t.Fatalf("%s:%d has\n%s\nand the test runs\n%s", p.name, got.Line, got.Text, commands)
+	if next := left[0]; next.Text != commands {
+		return "", fmt.Errorf("%s:%d has\n%s\nand the test runs\n%s", p.name, next.Line, next.Text, commands)
+	}
+	for p.rest[0].Kind != Shell {
+		p.rest = p.rest[1:] // a file to look at
 	}
 	p.rest = p.rest[1:]
-	return strings.NewReplacer(p.filled...).Replace(commands)
+	return strings.NewReplacer(p.filled...).Replace(commands), nil
+}
+
+// left are the commands that were not run yet.
+func (p *Page) left() (commands []Piece) {
+	for _, piece := range p.rest {
+		if piece.Kind == Shell {
+			commands = append(commands, piece)
+		}
+	}
+	return commands
 }
 
 // Close wants no command to be left that nobody has run.
 func (p *Page) Close(t *testing.T) {
 	t.Helper()
-	for _, piece := range p.rest {
-		if piece.Kind == Shell {
-			t.Errorf("%s:%d: no test runs\n%s", p.name, piece.Line, piece.Text)
-		}
+	for _, piece := range p.left() {
+		t.Errorf("%s:%d: no test runs\n%s", p.name, piece.Line, piece.Text)
 	}
 }
 

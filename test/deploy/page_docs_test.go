@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 )
@@ -135,19 +134,4 @@ func uploaded(said chan<- string) http.Handler {
 			said <- ""
 		}
 	})
-}
-
-// askDocker runs a command of docker, of which there is a stand-in that notes what it is asked for. What an
-// engine does then is for TestImage, TestContainer and TestCompose.
-func askDocker(t *testing.T, p *Page, command string) { askStandIn(t, p, command, "docker") }
-
-func askStandIn(t *testing.T, p *Page, command, program string) {
-	t.Helper()
-	asked := p.reader.Share + "/asked"
-	_ = os.Remove(asked)
-	p.Do(t, command)
-	text, err := os.ReadFile(asked)
-	if err != nil || !strings.HasPrefix(string(text), program+" ") {
-		t.Errorf("%s\nasked for %q, %v", command, text, err)
-	}
 }

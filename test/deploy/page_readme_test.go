@@ -24,7 +24,7 @@ func (p *Page) readREADME(t *testing.T) {
 	client := p.Stay(t, "chmod 600 config.yaml\n./outline-cli-ws -c config.yaml")
 	client.Wait(t, started)
 	wantPage(t, p.Do(t, "curl -x socks5h://127.0.0.1:1080 https://ifconfig.me"), "ifconfig.me")
-	askDocker(t, p, "docker compose up --build")
+	p.askDocker(t, "docker compose up --build")
 
 	r.Type(t, "echo 'status: {enable: true}' >>config.yaml")
 	p.Fill("PID", strings.TrimSpace(r.Type(t, "pidof outline-cli-ws")))

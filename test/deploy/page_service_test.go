@@ -63,29 +63,3 @@ func wantCarried(t *testing.T, r *Reader) {
 	t.Helper()
 	wantPage(t, r.Type(t, "curl -x socks5h://127.0.0.1:1080 https://example.com"), "example.com")
 }
-
-func (p *Page) readDocker(t *testing.T) {
-	r := p.reader
-	askDocker(t, p, "cp examples/config.example.yaml config.yaml     # and put your server into it\n"+
-		"docker compose up --build")
-	p.Do(t, "chmod 600 config.yaml")
-	p.Do(t, `echo "OUTLINE_USER=$(id -u):$(id -g)" > .env`)
-	if user := loadCompose(t, r.Path(".")).Services["client"].User; user != "0:0" {
-		t.Errorf("compose runs the client as %q, want root as here", user)
-	}
-	askDocker(t, p, "docker compose restart client")
-	askDocker(t, p, "docker compose ps")
-	askDocker(t, p, "docker compose exec client /outline-cli-ws status -c /etc/outline-cli-ws/config.yaml")
-	askDocker(t, p, "docker build -f deploy/Dockerfile -t outline-cli-ws .")
-}
-
-func (p *Page) readKubernetes(t *testing.T) {
-	askDocker(t, p, "docker build -f deploy/Dockerfile -t REGISTRY/outline-cli-ws:1 .")
-	askStandIn(t, p, `cp deploy/kubernetes/config.example.yaml config.yaml
-kubectl create secret generic outline-gateway --from-file=config.yaml
-kubectl apply -f deploy/kubernetes/gateway.yaml
-kubectl rollout status deployment/outline-gateway`, "kubectl")
-	askStandIn(t, p, `kubectl create secret generic outline-gateway --from-file=config.yaml \
-  --dry-run=client -o yaml | kubectl apply -f -
-kubectl rollout restart deployment/outline-gateway`, "kubectl")
-}

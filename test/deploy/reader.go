@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// buildTime bounds commands, of which some build a program.
+const buildTime = 2 * time.Minute
+
 // home is the folder of a reader in the machine, empty at first; it is a folder here too.
 const home = "/mnt/home"
 
@@ -68,7 +71,7 @@ func (r *Reader) Write(t *testing.T, name, text string) {
 // Type runs commands to their end. All have to succeed; the shell stays where they went.
 func (r *Reader) Type(t *testing.T, commands string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), buildTime)
 	defer cancel()
 	output, err := r.shell(ctx, commands+"\npwd >/mnt/folder").CombinedOutput()
 	if err != nil {
@@ -139,7 +142,7 @@ func (j *Job) said(t *testing.T) string {
 func (j *Job) Wait(t *testing.T, texts ...string) (said string) {
 	t.Helper()
 	for _, text := range texts {
-		within(t, j.commands, func() error {
+		withinTime(t, buildTime, j.commands, func() error {
 			if said = j.said(t); !strings.Contains(said, text) {
 				return fmt.Errorf("it does not say %q", text)
 			}
