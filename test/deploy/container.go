@@ -58,6 +58,14 @@ func NewContainer(t *testing.T, image *Image, user string) *Container {
 			t.Fatalf("%s: %v: %s", command, err, output)
 		}
 	}
+	// The kernel may take a second to see that the wire has two ends, and drops what is sent before.
+	within(t, "wire", func() error {
+		links, err := exec.Command("nsenter", "--net", "--target", c.network, "ip", "link").Output()
+		if err == nil && !strings.Contains(string(links), "state UP") {
+			return fmt.Errorf("it is not up:\n%s", links)
+		}
+		return err
+	})
 	return c
 }
 
