@@ -48,7 +48,14 @@ func (s *Server) serveStream(ctx context.Context, client, target netip.AddrPort,
 		return
 	}
 	defer t.end()
-	f.id, f.window = t.id, windowFor(t.live)
+	leave, err := s.gate().Enter(ctx, protoTCP)
+	if err != nil {
+		s.Counters.dropped(dropFull)
+		r.refuse()
+		return
+	}
+	defer leave()
+	f.id, f.window = t.id, windowFor(t.live, f.settings.windows())
 	s.observer().FlowOpened(protoTCP)
 	defer s.observer().FlowClosed(protoTCP)
 	f.serve(ctx, r)

@@ -43,6 +43,11 @@ func (r *fakeRequest) accept(window int) (transport.StreamConn, error) {
 
 func (r *fakeRequest) refuse() { r.refused++ }
 
+// shutGate lets nobody in.
+type shutGate struct{}
+
+func (shutGate) Enter(context.Context, string) (leave func(), err error) { return nil, errFull }
+
 // tally is an Observer.
 type tally struct{ opened, closed atomic.Int32 }
 
@@ -91,6 +96,7 @@ func TestFlowIsRefused(t *testing.T) {
 		return nil, errors.New("unexpected")
 	})
 	closed := func(s *Server) { s.flows.close() }
+	shut := func(s *Server) { s.Gate = shutGate{} }
 	for name, tc := range map[string]struct {
 		settings Settings
 		prepare  func(*Server)
@@ -102,6 +108,7 @@ func TestFlowIsRefused(t *testing.T) {
 			drop:     dropNoUpstream,
 		},
 		"while stopping": {settings: Settings{Stream: never}, prepare: closed, drop: dropFull},
+		"at the gate":    {settings: Settings{Stream: never}, prepare: shut, drop: dropFull},
 		"above the limit": {
 			settings: Settings{Stream: never, MaxFlows: 1},
 			prepare:  func(s *Server) { _, _, _ = s.flows.begin(t.Context(), 1) },

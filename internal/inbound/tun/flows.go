@@ -3,6 +3,8 @@ package tun
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -68,6 +70,19 @@ func (s *flowSet) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
+}
+
+// cutNewest ends the newest flows, one in so many, and returns how many these were.
+func (s *flowSet) cutNewest(oneIn int, cause error) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(s.cuts))
+	newest := ids[len(ids)-(len(ids)+oneIn-1)/oneIn:]
+	for _, id := range newest {
+		s.cuts[id](cause)
+		delete(s.cuts, id) // not to be chosen again
+	}
+	return len(newest)
 }
 
 // cut ends the flows that run and returns how many there were.

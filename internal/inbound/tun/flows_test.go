@@ -19,6 +19,28 @@ func TestFlowSetIsBounded(t *testing.T) {
 	}
 }
 
+func TestNewestFlowsAreCut(t *testing.T) {
+	var s flowSet
+	if n := s.cutNewest(8, errFull); n != 0 {
+		t.Errorf("cutNewest() of none = %d, want 0", n)
+	}
+	var flows [9]context.Context
+	for i := range flows {
+		flows[i], _, _ = s.begin(t.Context(), len(flows))
+	}
+	if n := s.cutNewest(8, errFull); n != 2 {
+		t.Errorf("cutNewest(8) of 9 = %d, want 2", n)
+	}
+	if n := s.cutNewest(7, errClosed); n != 1 {
+		t.Errorf("cutNewest(7) of the 7 that are left = %d, want 1", n)
+	}
+	for i, ctx := range flows {
+		if cut := errors.Is(context.Cause(ctx), errFull); cut != (i >= 7) {
+			t.Errorf("flow %d of 9: cut %v", i+1, cut)
+		}
+	}
+}
+
 func TestFlowSetEnds(t *testing.T) {
 	var s flowSet
 	first, a, _ := s.begin(t.Context(), 2)

@@ -22,6 +22,7 @@ type Server struct {
 	MaxDials int          // connections being opened at once; zero is 4096
 	Logger   *slog.Logger // nil logs nothing
 	Observer Observer     // may be nil
+	Gate     Gate         // nil lets everybody in
 	Counters Counters     // what it moved
 
 	updated atomic.Pointer[Settings] // nil before the first Update
@@ -93,11 +94,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// CutNewest resets the newest streams, one in so many, for a cause. It returns how many these were.
+func (s *Server) CutNewest(oneIn int, cause error) int { return s.flows.cutNewest(oneIn, cause) }
+
 func (s *Server) logger() *slog.Logger {
 	if s.Logger != nil {
 		return s.Logger
 	}
 	return slog.New(slog.DiscardHandler)
+}
+
+func (s *Server) gate() Gate {
+	if s.Gate != nil {
+		return s.Gate
+	}
+	return openGate{}
 }
 
 func (s *Server) observer() Observer {

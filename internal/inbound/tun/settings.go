@@ -42,6 +42,7 @@ type Settings struct {
 	DNS    Resolver // nil treats port 53 like any other
 
 	MaxFlows       int // streams at once; zero is 16384
+	Windows        int // bytes that the stack may hold for all streams; zero is 128 MiB
 	MaxUDP         int // associations at once; zero is 16384
 	MaxUDPByClient int // associations of one address at once; zero is 4096
 }
@@ -59,6 +60,13 @@ func (s *Settings) maxFlows() int {
 		return s.MaxFlows
 	}
 	return defaultMaxFlows
+}
+
+func (s *Settings) windows() int {
+	if s.Windows > 0 {
+		return s.Windows
+	}
+	return windowBudget
 }
 
 // usable reports whether flows of proto have somewhere to go.
