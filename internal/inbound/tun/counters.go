@@ -31,6 +31,7 @@ const (
 	dropNoSocket               // the upstream socket failed
 	dropProtocol               // neither TCP, UDP nor an echo request
 	dropNoUpstream             // no upstream can be used
+	dropRefused                // not for this door: a rule, or a target that is no host
 	dropReasons
 )
 
@@ -38,22 +39,23 @@ const (
 func (d drop) String() string {
 	return [dropReasons]string{
 		"malformed", "in_flight", "full", "size", "fragment", "queue", "no_socket", "protocol",
-		"no_upstream",
+		"no_upstream", "refused",
 	}[d]
 }
 
-// op is what failed on the device.
+// op is what failed.
 type op uint8
 
-// Operations on the device.
+// Operations on the device, and on upstream sockets.
 const (
 	opRead op = iota
 	opWrite
+	opSendUDP
 	errorOps
 )
 
 // String is the label of metrics.
-func (o op) String() string { return [errorOps]string{"read", "write"}[o] }
+func (o op) String() string { return [errorOps]string{"read", "write", "udp_send"}[o] }
 
 func (c *Counters) moved(direction, size int) {
 	c.packets[direction].Add(1)

@@ -15,11 +15,13 @@ var ErrUnsupported = fmt.Errorf("the full tunnel exists on Linux only: %w", erro
 // UDP443 says what becomes of UDP to port 443, which is QUIC as browsers speak it.
 type UDP443 uint8
 
-// The choices for UDP to port 443.
+// The choices for UDP to port 443. What is refused is refused with ICMP, which browsers do not wait out.
 const (
-	UDP443Auto  UDP443 = iota // refused while no upstream is usable for UDP
-	UDP443Allow               // treated like any other port
-	UDP443Block               // refused, so that browsers turn to TCP at once
+	// UDP443Auto refuses new QUIC connections while Settings.QUIC says that they would do badly: browsers
+	// then use TCP, which is as fast as the upstream. Connections that exist go on.
+	UDP443Auto  UDP443 = iota
+	UDP443Allow        // treated like any other port
+	UDP443Block        // refused
 )
 
 // Resolver answers DNS queries that applications sent to any server.
@@ -39,7 +41,11 @@ type Settings struct {
 	Usable func(proto string) bool
 
 	UDP443 UDP443
-	DNS    Resolver // nil treats port 53 like any other
+	// QUIC reports at once whether QUIC does well over the upstreams now, for UDP443Auto. Inside streams over
+	// TCP, where two layers repeat what is lost, it does not. nil is always.
+	QUIC func() bool
+
+	DNS Resolver // nil treats port 53 like any other
 
 	MaxFlows       int // streams at once; zero is 16384
 	Windows        int // bytes that the stack may hold for all streams; zero is 128 MiB

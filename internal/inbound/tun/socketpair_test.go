@@ -31,6 +31,11 @@ type peer struct {
 	counters Counters
 }
 
+// dropAll is the handler of a door for TCP alone.
+type dropAll struct{ counters *Counters }
+
+func (d dropAll) handle([]byte) { d.counters.dropped(dropProtocol) }
+
 // wired returns a device and the host behind it. Nothing of it needs root.
 func wired(tb testing.TB, how offload) (*Device, *peer) {
 	tb.Helper()

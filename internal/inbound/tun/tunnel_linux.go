@@ -35,7 +35,7 @@ type tunnel struct {
 	device   *Device
 	endpoint *endpoint
 	stack    *stack.Stack
-	other    packetHandler
+	other    *datagrams
 
 	ended   chan struct{} // closed when the device is read no more
 	err     error         // why, once ended is closed; nil after close
@@ -49,10 +49,10 @@ func openTunnel(ctx context.Context, s *Server, d *Device) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tunnel{
-		server: s, device: d, endpoint: link, stack: netstack, other: dropAll{&s.Counters},
-		ended: make(chan struct{}),
-	}
+	t := &tunnel{server: s, device: d, endpoint: link, stack: netstack, ended: make(chan struct{})}
+	t.other = newDatagrams(ctx, datagramOptions{
+		settings: s.settings, out: link, counters: &s.Counters, observer: s.observer(), log: s.logger(),
+	})
 	maxDials := defaultMaxDials
 	if s.MaxDials > 0 {
 		maxDials = s.MaxDials
@@ -66,11 +66,6 @@ func openTunnel(ctx context.Context, s *Server, d *Device) (*tunnel, error) {
 	go t.run()
 	return t, nil
 }
-
-// dropAll is the handler of a door for TCP alone.
-type dropAll struct{ counters *Counters }
-
-func (d dropAll) handle([]byte) { d.counters.dropped(dropProtocol) }
 
 // counting counts the SYNs that f drops. It is called by the goroutine that reads the device, alone.
 func (t *tunnel) counting(f *tcp.Forwarder) func(stack.TransportEndpointID, *stack.PacketBuffer) bool {
@@ -112,6 +107,7 @@ func (t *tunnel) abort() {
 func (t *tunnel) close(ctx context.Context) {
 	t.closing.Do(func() {
 		t.linger(ctx)
+		t.other.close()
 		_ = t.device.Close() // fails only on a closed device
 		<-t.ended
 		t.stack.Destroy()
