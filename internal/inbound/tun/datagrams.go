@@ -18,7 +18,8 @@ const sweepEvery = 2500 * time.Millisecond
 // echo request is answered, and the rest is dropped and counted.
 //
 // handle never waits. An association has goroutines for its two directions, which begin and end with it, and
-// a DNS query has one until it is answered; both are bounded. One more, while there are any, ends those that are idle.
+// a DNS query has one until it is answered; both are bounded. One more, while there are any, ends those that
+// are idle.
 type datagrams struct {
 	datagramOptions
 	ctx  context.Context //nolint:containedctx // of associations and queries
