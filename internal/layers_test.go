@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"internal/dnsforward":              {"internal/transport"},
 	"internal/relay":                   {"internal/transport"},
 	"internal/report":                  {},
+	"internal/resolved":                {},
 	"internal/metrics":                 {"internal/report"},
 	"internal/status":                  {"internal/report"},
 	"internal/balancer":                {"internal/transport", "internal/health"},
