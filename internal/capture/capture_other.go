@@ -27,6 +27,9 @@ func (*Capture) Addr6() netip.Prefix { return netip.Prefix{} }
 // Repair does nothing.
 func (*Capture) Repair() (repaired int, err error) { return 0, nil }
 
+// Update fails.
+func (*Capture) Update(Options) error { return errUnsupported }
+
 // Close does nothing.
 func (*Capture) Close() error { return nil }
 

@@ -93,30 +93,37 @@ func TestKernelHasThePlan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var rules, routes, guard []string
-		for _, s := range Plan(o) {
-			switch s := s.(type) {
-			case Rule:
-				rules = append(rules, s.String())
-			case Route:
-				routes = append(routes, s.String())
-			case Guard:
-				guard = words(s.String())
-			}
-		}
-		same(t, rules, rulesOf(t))
-		same(t, routes, routesOf(t))
-		if guard != nil {
-			got := words(sh(t, nil, "nft -y -u list table inet outline_ws"))
-			if diff := cmp.Diff(guard, got); diff != "" {
-				t.Errorf("guard (-plan +kernel):\n%s", diff)
-			}
-		}
+		hasPlan(t, o)
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	}
 	d.close()
+}
+
+// hasPlan compares with the kernel.
+func hasPlan(t *testing.T, o Options) {
+	t.Helper()
+	var rules, routes, guard []string
+	for _, s := range Plan(o) {
+		switch s := s.(type) {
+		case Rule:
+			rules = append(rules, s.String())
+		case Route:
+			routes = append(routes, s.String())
+		case Guard:
+			guard = words(s.String())
+		}
+	}
+	same(t, rules, rulesOf(t))
+	same(t, routes, routesOf(t))
+	var got []string
+	if ruleset := sh(t, nil, "nft -y -u list ruleset"); ruleset != "" {
+		got = words(ruleset)
+	}
+	if diff := cmp.Diff(guard, got); diff != "" {
+		t.Errorf("guard (-plan +kernel):\n%s", diff)
+	}
 }
 
 // words are the lines that say something, without their indentation and what nft(8) adds.

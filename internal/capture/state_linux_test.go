@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -134,6 +135,51 @@ func TestRepair(t *testing.T) {
 		t.Errorf("Repair() after Close = %d, %v", n, err)
 	}
 	d.close()
+	sameAs(t, before)
+}
+
+// The guard is not to be had everywhere. Who asked for one is refused, and all others do without.
+func TestWithoutNetfilter(t *testing.T) {
+	if !inLab(t) {
+		return
+	}
+	newUplink(t)
+	before := snapshot(t)
+	d := newDevice(t)
+	k, err := openKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.nf.close(); err != nil {
+		t.Fatal(err)
+	}
+	k.nf = nil
+	strict := options()
+	strict.Strict = true
+	if _, err := apply(k, strict.settled()); !errors.Is(err, errNoNetfilter) {
+		t.Errorf("apply() of strict options = %v, want %v", err, errNoNetfilter)
+	}
+	if s, err := k.state(); err != nil || !s.Empty() {
+		t.Errorf("left: %+v, %v", s, err)
+	}
+	var log strings.Builder
+	o := options()
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c, err := apply(k, o.settled())
+	if err != nil {
+		t.Fatal(err)
+	}
+	both(t, farWeb+":"+port, byTUN)
+	if n, err := c.Repair(); n != 0 || err != nil {
+		t.Errorf("Repair() = %d, %v", n, err)
+	}
+	if !strings.Contains(log.String(), "no guard") {
+		t.Errorf("the log does not tell: %s", &log)
+	}
+	d.close() // in the wrong order, which is fine
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 	sameAs(t, before)
 }
 
