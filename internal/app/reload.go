@@ -157,7 +157,7 @@ func needRestart(before, after *config.Config) (keys []string) {
 	if before.StateFile != after.StateFile {
 		keys = append(keys, "state_file")
 	}
-	if before.TUN != after.TUN {
+	if !before.TUN.Equal(after.TUN) {
 		keys = append(keys, "tun")
 	}
 	return keys

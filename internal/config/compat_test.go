@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 			Enable: true, Device: "tun1", MTU: 1400, NetNS: "/run/netns/vpn",
 			Debug: true, UDPMaxFlows: 2048, UDPMaxDstPerPort: 256, UDPIdleTimeout: 90 * time.Second,
 			UDPFlowIdleTimeout: 45 * time.Second, UDPGCInterval: 15 * time.Second,
+			UDP443: UDP443Auto, DNS: defaultTUN().DNS,
 		},
 		Selection: Selection{
 			StickyTTL: 2 * time.Minute, Cooldown: 30 * time.Second, MinSwitch: 50 * time.Millisecond,
@@ -97,6 +99,10 @@ func TestDefaults(t *testing.T) {
 			UDPIdleTimeout:     60 * time.Second,
 			UDPFlowIdleTimeout: 30 * time.Second,
 			UDPGCInterval:      10 * time.Second,
+			UDP443:             "auto",
+			DNS: TunnelDNS{Capture: true, Servers: []netip.AddrPort{
+				netip.MustParseAddrPort("1.1.1.1:53"), netip.MustParseAddrPort("9.9.9.9:53"),
+			}},
 		},
 		Selection: Selection{
 			StickyTTL: 60 * time.Second, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,

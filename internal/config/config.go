@@ -73,21 +73,6 @@ type WebSocket struct {
 	Debug bool // log wire events
 }
 
-// TUN is the full-tunnel mode.
-type TUN struct {
-	Enable bool // also when the file names a device and leaves out tun.enable
-	Device string
-	MTU    int
-	NetNS  string // path of the network namespace that holds the device; "" = ours
-
-	Debug              bool
-	UDPMaxFlows        int
-	UDPMaxDstPerPort   int
-	UDPIdleTimeout     time.Duration
-	UDPFlowIdleTimeout time.Duration
-	UDPGCInterval      time.Duration
-}
-
 // Affinity is what stays on one upstream while that is usable.
 type Affinity string
 
@@ -233,15 +218,7 @@ func Default() Config {
 		Log:         Log{Format: LogAuto, Level: slog.LevelInfo},
 		DialTimeout: 10 * time.Second,
 		MemoryLimit: MemoryAuto,
-		TUN: TUN{
-			Device:             "tun0",
-			MTU:                1500,
-			UDPMaxFlows:        4096,
-			UDPMaxDstPerPort:   512,
-			UDPIdleTimeout:     time.Minute,
-			UDPFlowIdleTimeout: 30 * time.Second,
-			UDPGCInterval:      10 * time.Second,
-		},
+		TUN:         defaultTUN(),
 		Selection: Selection{
 			StickyTTL: time.Minute, Cooldown: 20 * time.Second, MinSwitch: 20 * time.Millisecond,
 			Affinity:     AffinityNone,

@@ -131,10 +131,12 @@ func parseHost(s string) (string, error) {
 	return s, nil
 }
 
+const dnsPort = 53
+
 // parseServer reads the address of a DNS server.
 func parseServer(s string) (netip.AddrPort, error) {
 	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return netip.AddrPortFrom(ip, 53), nil
+		return netip.AddrPortFrom(ip, dnsPort), nil
 	}
 	server, err := netip.ParseAddrPort(s)
 	if err != nil || server.Port() == 0 {

@@ -149,16 +149,16 @@ func text(into *string) field {
 	return scalar[string]{into, "text", func(s string) (string, error) { return s, nil }}
 }
 
-func boolean(into *bool) field {
-	return scalar[bool]{into, "true or false", func(s string) (bool, error) {
-		switch strings.ToLower(s) {
-		case "true", "yes", "on", "y":
-			return true, nil
-		case "false", "no", "off", "n":
-			return false, nil
-		}
-		return false, errType
-	}}
+func boolean(into *bool) field { return scalar[bool]{into, "true or false", parseBoolean} }
+
+func parseBoolean(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "y":
+		return true, nil
+	case "false", "no", "off", "n":
+		return false, nil
+	}
+	return false, errType
 }
 
 // integer is a whole number from least to most.

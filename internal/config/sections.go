@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/sha256"
-	"math"
 	"net/netip"
 )
 
@@ -138,20 +137,5 @@ func probeKeys(p *Probe) section {
 		{"udp_target", oneOrMany[string]{&p.UDPTargets, wantTarget, parseTarget}},
 		{"dns_name", scalar[string]{&p.DNSName, "a host name", parseHost}},
 		{"dns_type", choice(&p.DNSType, "A", "AAAA", "CNAME", "MX", "NS", "SOA", "TXT")},
-	}
-}
-
-func tunKeys(t *TUN) section {
-	return section{
-		{"enable", boolean(&t.Enable)},
-		{"device", scalar[string]{&t.Device, "the name of a network interface", parseDevice}},
-		{"mtu", integer(&t.MTU, 576, math.MaxUint16)},
-		{"netns", text(&t.NetNS)},
-		{"debug", boolean(&t.Debug)},
-		{"udp_max_flows", count(&t.UDPMaxFlows, 0)},
-		{"udp_max_dst_per_port", count(&t.UDPMaxDstPerPort, 0)},
-		{"udp_idle_timeout", duration(&t.UDPIdleTimeout)},
-		{"udp_flow_idle_timeout", duration(&t.UDPFlowIdleTimeout)},
-		{"udp_gc_interval", duration(&t.UDPGCInterval)},
 	}
 }

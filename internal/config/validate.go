@@ -20,9 +20,7 @@ func (d *decoder) validate(c *Config, top *yaml.Node) {
 	d.validateHealth(&c.Health)
 	d.validateProbe(&c.Probe)
 	d.validateStatus(&c.Status)
-	if c.TUN.Enable && c.TUN.Device == "" {
-		d.missing(d.child("tun.device", d.places["tun.enable"].node), "is empty, and tun.enable is true")
-	}
+	d.validateTUN(&c.TUN)
 }
 
 // child is the place of a key, or, when the key is absent, its path at the node that should have it.
