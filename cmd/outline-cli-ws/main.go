@@ -41,10 +41,15 @@ type options struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "status" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		return runStatus(ctx, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "status":
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return runStatus(ctx, args[1:], stdout, stderr)
+		case "tun":
+			return runTun(args[1:], stdout, stderr)
+		}
 	}
 	o, err := parseFlags(args, stderr)
 	switch {
@@ -136,6 +141,7 @@ const usage = `outline-cli-ws lets applications reach the internet through Outli
 
 Usage: outline-cli-ws [-c config.yaml]
        outline-cli-ws status [-c config.yaml | -addr ADDRESS] [-watch] [-json]
+       outline-cli-ws tun status|down
 
 `
 

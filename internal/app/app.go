@@ -19,6 +19,7 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/gate"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/socks5"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/tun"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/metrics"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/status"
@@ -37,6 +38,7 @@ type App struct {
 	balancer *balancer.Balancer
 	probing  probing
 	network  network
+	tunnel   *tunnel // nil: there is none
 	state    state
 	metrics  *metrics.Metrics
 	tallies  tallies
@@ -63,7 +65,7 @@ type App struct {
 
 // New builds the program and opens nothing but the state file.
 func New(c *config.Config, log *slog.Logger) (*App, error) {
-	if len(c.Listen.SOCKS5) == 0 {
+	if isIdle(c) {
 		return nil, errNothingToDo
 	}
 	a := &App{
@@ -78,13 +80,18 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	a.server = &socks5.Server{Logger: log, Observer: a.inbound}
 	a.gate = gate.New(gate.Options{Logger: log, GiveUp: a.server.CutNewest})
 	a.server.Gate = a.gate
+	a.tunnel = newTunnel(c, a.balancer, log)
+	if a.tunnel != nil {
+		a.tunnel.server = &tun.Server{Logger: a.tunnel.log, Observer: a.inbound}
+	}
 	a.metrics = metrics.New(Version(), a.Report)
 	open := new(dialer.Sockets)
 	a.network.sockets, a.network.probing = open, &a.probing
-	a.network.survey, a.network.log = (*fleet).ways, log
+	a.network.survey, a.network.log, a.network.changed = (*fleet).ways, log, a.tunnel.changed
 	none := &fleet{parts: parts{
 		budget: windows{}.budget(), buffers: new(sync.Once), open: open, log: log,
 		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,
+		mark: a.tunnel.mark(), servers: a.tunnel.servers(),
 	}}
 	p, err := a.plan(c, none)
 	if err != nil {
@@ -96,22 +103,21 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	return a, err
 }
 
-var errNothingToDo = errors.New("nothing to do: SOCKS5 is off and the full tunnel is not available in this " +
-	"build; set listen.socks5")
+// isIdle reports whether a configuration has no way in.
+func isIdle(c *config.Config) bool { return len(c.Listen.SOCKS5) == 0 && !c.TUN.Enable }
+
+var errNothingToDo = errors.New("nothing to do: SOCKS5 and the full tunnel are off; set listen.socks5 or tun.enable")
 
 // Run listens and serves until stop ends, then lets flows finish for up to 10 s, or until cut ends, and
-// resets the rest. It fails when it cannot listen on every address, and then on none.
+// resets the rest; those of the full tunnel are reset at once. It fails when it cannot listen on every
+// address, and then on none, and when the device of the tunnel fails.
 func (a *App) Run(stop, cut context.Context) error {
 	a.announce(a.config)
-	a.reloading.Lock()
-	fresh, err := a.firstListeners(stop)
-	if err != nil {
-		a.reloading.Unlock()
+	stop, fail := context.WithCancelCause(stop)
+	defer fail(nil)
+	if err := a.begin(stop, fail); err != nil {
 		return err
 	}
-	a.serving = stop
-	a.open(fresh)
-	a.reloading.Unlock()
 	a.say("READY=1", "STATUS=serving")
 	a.network.look(wake.Network) // before anything dials
 	var running sync.WaitGroup
@@ -126,6 +132,30 @@ func (a *App) Run(stop, cut context.Context) error {
 	a.drain(cut)
 	running.Wait()
 	a.log.InfoContext(stop, "stopped")
+	if cause := context.Cause(stop); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// begin opens all ways in, or none.
+func (a *App) begin(stop context.Context, fail context.CancelCauseFunc) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	fresh, err := a.firstListeners(stop)
+	if err != nil {
+		return err
+	}
+	if a.tunnel != nil {
+		if err := a.tunnel.open(stop, a.config, a.fleet, fail); err != nil {
+			for _, l := range fresh {
+				_ = l.Close()
+			}
+			return err
+		}
+	}
+	a.serving = stop
+	a.open(fresh)
 	return nil
 }
 
@@ -178,6 +208,7 @@ func (a *App) shut(p place) {
 // drain lets flows finish and then closes what they shared.
 func (a *App) drain(cut context.Context) {
 	a.log.InfoContext(cut, "stopping", "drain", drainTime.String())
+	a.tunnel.close()
 	a.reloading.Lock()
 	a.stopped = true
 	for p := range a.doors {
@@ -201,8 +232,5 @@ func (a *App) announce(c *config.Config) {
 	}
 	if len(c.Deprecated) > 0 {
 		a.log.Warn("keys without a meaning any more", "keys", strings.Join(c.Deprecated, " "))
-	}
-	if len(c.NotAvailable) > 0 {
-		a.log.Warn("not available in this build", "keys", strings.Join(c.NotAvailable, " "))
 	}
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"slices"
+
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
@@ -30,16 +32,10 @@ func socksSettings(c *config.Config, picker *balancer.Balancer) (socks5.Settings
 	s := socks5.Settings{
 		Stream:       picker,
 		UDPAdvertise: c.Listen.UDPAdvertise,
-		Limits: relay.Limits{
-			Answer:   c.Relay.AnswerTimeout,
-			Idle:     c.Relay.IdleTimeout,
-			HalfOpen: c.Relay.HalfCloseTimeout,
-		},
+		Limits:       relayLimits(c),
 	}
-	for _, u := range c.Upstreams {
-		if !u.UDP.IsZero() {
-			s.Packet = picker
-		}
+	if carriesPackets(c) {
+		s.Packet = picker
 	}
 	for _, u := range c.Listen.SOCKS5Users {
 		if err := s.Users.Add(u.Username, u.Password.Reveal()); err != nil {
@@ -47,6 +43,19 @@ func socksSettings(c *config.Config, picker *balancer.Balancer) (socks5.Settings
 		}
 	}
 	return s, nil
+}
+
+func relayLimits(c *config.Config) relay.Limits {
+	return relay.Limits{
+		Answer:   c.Relay.AnswerTimeout,
+		Idle:     c.Relay.IdleTimeout,
+		HalfOpen: c.Relay.HalfCloseTimeout,
+	}
+}
+
+// carriesPackets reports whether any upstream has a URL for UDP.
+func carriesPackets(c *config.Config) bool {
+	return slices.ContainsFunc(c.Upstreams, func(u config.Upstream) bool { return !u.UDP.IsZero() })
 }
 
 // balancerOptions translates the configuration.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,8 +33,10 @@ type fleet struct {
 type parts struct {
 	buffers *sync.Once
 	open    *dialer.Sockets
-	sockets *dialer.Dialer // of the common settings in force
-	budget  *h2.Budget     // the same
+	sockets *dialer.Dialer   // of the common settings in force
+	budget  *h2.Budget       // the same
+	mark    uint32           // where the configuration has none
+	servers []netip.AddrPort // the same
 	tallies *tallies
 	metrics *metrics.Metrics
 	soon    func(upstream string) bool // see probing
@@ -52,10 +55,14 @@ type common struct {
 	windows     windows
 }
 
-func commonOf(c *config.Config, w windows) common {
+func (p *parts) commonOf(c *config.Config, w windows) common {
+	servers := c.DNS.Servers
+	if len(servers) == 0 {
+		servers = p.servers
+	}
 	return common{
-		mark:        c.Mark,
-		servers:     c.DNS.Servers,
+		mark:        cmp.Or(c.Mark, p.mark),
+		servers:     servers,
 		dialTimeout: c.DialTimeout,
 		pool:        c.Pool,
 		debug:       c.WebSocket.Debug,
@@ -107,11 +114,12 @@ type renewer interface{ Renew() }
 // opened and nothing closed. gone is told of a unit that is not used any more.
 func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
 	m := memoryOf(memoryLimit(c), flowSize(c))
-	n := &fleet{common: commonOf(c, m.windows), memory: m, parts: f.parts}
+	n := &fleet{common: f.parts.commonOf(c, m.windows), memory: m, parts: f.parts}
 	same := n.common.equal(f.common)
 	if !same {
-		o := dialer.Options{Mark: c.Mark, Servers: c.DNS.Servers, Sockets: f.parts.open, Logger: f.parts.log}
-		n.parts.sockets = dialer.New(o)
+		n.parts.sockets = dialer.New(dialer.Options{
+			Mark: n.common.mark, Servers: n.common.servers, Sockets: f.parts.open, Logger: f.parts.log,
+		})
 	}
 	if n.common.windows != f.common.windows {
 		n.parts.budget = n.common.windows.budget()

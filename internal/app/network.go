@@ -36,6 +36,7 @@ type network struct {
 	survey  func(*fleet) ways
 	log     *slog.Logger
 	offline atomic.Bool
+	changed func() // told of every change, whatever follows from it
 
 	mu    sync.Mutex // held while something is done; never taken by whoever is told
 	fleet *fleet
@@ -68,6 +69,7 @@ func (n *network) run(ctx context.Context) {
 	for {
 		select {
 		case cause := <-causes:
+			n.changed()
 			if n.look(cause) {
 				relax.Reset(askTime)
 			}

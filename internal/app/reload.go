@@ -37,6 +37,9 @@ func (a *App) ReloadFile() error {
 	return err
 }
 
+// errMark says why a reload is refused: for a moment the program's own connections would go into the tunnel.
+var errMark = errors.New("fwmark cannot change while the full tunnel is up: restart the program")
+
 // Reload puts another configuration in the place of the one in force. Upstreams that stayed the same go on
 // with their health, connections and flows, and so do listeners; flows on what was taken out go on to their
 // end. When it returns an error, nothing has changed.
@@ -46,8 +49,10 @@ func (a *App) Reload(c *config.Config) error {
 	switch {
 	case a.stopped || a.serving == nil:
 		return ErrStopping
-	case len(c.Listen.SOCKS5) == 0:
+	case isIdle(c) || len(c.Listen.SOCKS5) == 0 && a.tunnel == nil:
 		return errNothingToDo
+	case a.tunnel != nil && a.tunnel.auto && c.Mark != a.config.Mark:
+		return errMark
 	}
 	if err := a.service.admissible(&c.Listen); err != nil {
 		return err
@@ -102,6 +107,9 @@ func (a *App) apply(p plan) {
 	a.server.Update(p.settings)
 	a.heap.use(p.fleet.memory.heap)
 	a.gate.Update(p.fleet.memory.flows)
+	if a.tunnel != nil {
+		a.tunnel.server.Update(a.tunSettings(p.config))
+	}
 	a.state.use(p.fleet)
 	a.network.use(p.fleet)
 	a.api.use(a.statusOptions(p.config))

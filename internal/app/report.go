@@ -57,6 +57,7 @@ func (a *App) Report() report.Report {
 		Flows: a.inbound.flows(room), GivenUp: room.GivenUp, Dropped: a.inbound.drops(),
 	}
 	r.Upstreams = a.reportUpstreams(f, now)
+	r.Tunnel = a.tunnel.report()
 	r.Offline = a.Offline()
 	r.Ready = ready(r.Upstreams) && !r.Offline
 	for _, d := range a.balancer.Decisions() {

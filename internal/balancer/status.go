@@ -44,6 +44,19 @@ func (g *group[D]) status(now time.Time) []PathStatus {
 	return all
 }
 
+// Usable reports whether any path over a protocol is known to work, as far as anything is.
+func (b *Balancer) Usable(proto string) bool {
+	now := time.Now()
+	if proto == UDP {
+		return b.packets.lineup.Load().usable(now)
+	}
+	return b.streams.lineup.Load().usable(now)
+}
+
+func (l *lineup[D]) usable(now time.Time) bool {
+	return slices.ContainsFunc(l.paths, func(p *path[D]) bool { return p.usable(now) })
+}
+
 // Decisions returns the last switches of both protocols, oldest first.
 func (b *Balancer) Decisions() []Decision {
 	all := append(b.streams.decisions.list(), b.packets.decisions.list()...)

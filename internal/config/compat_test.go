@@ -79,7 +79,6 @@ func TestFileOfTheEarlierClientLoads(t *testing.T) {
 		},
 		Deprecated: strings.Fields(`tun.debug tun.udp_max_flows tun.udp_max_dst_per_port tun.udp_idle_timeout
 			tun.udp_flow_idle_timeout tun.udp_gc_interval`),
-		NotAvailable: got.NotAvailable, // settle_test.go
 	}
 	same(t, got, &want)
 }

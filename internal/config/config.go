@@ -32,8 +32,6 @@ type Config struct {
 
 	// Deprecated are the keys of the file that are accepted and have no meaning any more.
 	Deprecated []string
-	// NotAvailable are the keys of the file that ask for something this build cannot do.
-	NotAvailable []string
 	// Notes are facts about this file that its author may not expect, one sentence each.
 	Notes []string
 }

@@ -51,7 +51,6 @@ type decoder struct {
 	schema section
 
 	places   map[string]place  // of every key that is present and not null, by path
-	asked    []string          // paths of keys that are set to more than zero, in the order of the file
 	cas      map[string]caFile // by path on disk
 	values   int               // read so far
 	merging  []*yaml.Node      // maps that are being merged, outermost first

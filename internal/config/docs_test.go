@@ -79,8 +79,8 @@ func TestExampleLoads(t *testing.T) {
 	if got, want := c.Upstreams[0].Name, "server-1"; got != want {
 		t.Errorf("name of the upstream = %q, want %q", got, want)
 	}
-	if len(c.NotAvailable)+len(c.Deprecated)+len(c.Notes) != 0 {
-		t.Errorf("the example makes noise: %q, %q, %q", c.NotAvailable, c.Deprecated, c.Notes)
+	if len(c.Deprecated)+len(c.Notes) != 0 {
+		t.Errorf("the example makes noise: %q, %q", c.Deprecated, c.Notes)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestExampleShowsEveryKeyWithItsDefault(t *testing.T) {
 	u.Name, u.Cipher, u.Secret = "server-1", "chacha20-ietf-poly1305", NewSecret("YOUR_SECRET")
 	u.TCP, u.UDP = NewURL("wss://example.com/TCP_PATH"), NewURL("wss://example.com/UDP_PATH")
 	u.Headers = map[string]Secret{"User-Agent": NewSecret("Mozilla/5.0")}
-	want.Deprecated, want.NotAvailable = got.Deprecated, got.NotAvailable
+	want.Deprecated = got.Deprecated
 	same(t, got, &want)
 }
 

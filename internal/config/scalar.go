@@ -29,9 +29,6 @@ func (s scalar[T]) decode(d *decoder, at place, n *yaml.Node) {
 		return
 	}
 	*s.into = v
-	if zero := *new(T); v != zero {
-		d.asked = append(d.asked, at.path)
-	}
 }
 
 // read returns the value of n, or reports why there is none.
@@ -120,9 +117,6 @@ func (o oneOrMany[T]) decode(d *decoder, at place, n *yaml.Node) {
 		values = append(values, v)
 	}
 	*o.into = values
-	if len(values) > 0 {
-		d.asked = append(d.asked, at.path)
-	}
 }
 
 // entries reads a list. The place of every good entry is kept under its index in what is returned.

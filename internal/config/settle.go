@@ -1,16 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strconv"
-	"strings"
-)
-
-// notAvailable are the beginnings of keys that this build accepts and cannot obey yet. Work that makes them
-// true deletes their line.
-var notAvailable = []string{
-	"tun.",
-}
+import "strconv"
 
 // deprecated are keys of the earlier client that are accepted and mean nothing here.
 var deprecated = []string{
@@ -45,22 +35,12 @@ func (d *decoder) sortOut(c *Config) {
 			c.Deprecated = append(c.Deprecated, key)
 		}
 	}
-	for _, key := range d.asked {
-		if isPending(key) && (c.TUN.Enable || !strings.HasPrefix(key, "tun.")) {
-			c.NotAvailable = append(c.NotAvailable, key)
-		}
-	}
 }
 
 // has reports whether the file sets a key to anything but null, be it right or wrong.
 func (d *decoder) has(path string) bool {
 	_, ok := d.places[path]
 	return ok
-}
-
-func isPending(key string) bool {
-	begins := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
-	return slices.ContainsFunc(notAvailable, begins) && !slices.Contains(deprecated, key)
 }
 
 // nameUpstreams names those without a name after the host of their URL, with -2, -3 and so on where it is

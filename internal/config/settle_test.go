@@ -49,40 +49,11 @@ func TestWhoListens(t *testing.T) {
 	}
 }
 
-func TestNotAvailable(t *testing.T) {
-	tests := []struct{ name, file, want string }{
-		{"nothing set", "", ""},
-		{
-			"what works",
-			"selection: {sticky_ttl: 1s, warm_standby_n: 2, affinity: client, close_old: true}\n" +
-				"failover: {hedge: 500ms}\nhealthcheck: {interval: 1s}\nprobe: {tcp_target: [a.example:80]}",
-			"",
-		},
-		{"tun", "tun: {enable: true, mtu: 1400}", "tun.enable tun.mtu"},
-		{"tun by device", "tun: {device: tun0}", "tun.device"},
-		{"tun off", "tun: {enable: false, device: tun0, mtu: 1400}", ""},
-		{"null", "tun: {enable: true, mtu: null, netns: ''}", "tun.enable"},
-		{"deprecated", "tun: {enable: true, debug: true}", "tun.enable"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := strings.Join(parse(t, tt.file+minimal).NotAvailable, " "); got != tt.want {
-				t.Errorf("NotAvailable = %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestTablesNameKeysOfTheSchema(t *testing.T) {
 	keys := leaves()
 	for _, key := range deprecated {
 		if !slices.Contains(keys, key) {
 			t.Errorf("deprecated holds %s, which is no key", key)
-		}
-	}
-	for _, prefix := range notAvailable {
-		if !slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, prefix) }) {
-			t.Errorf("notAvailable holds %s, with which no key begins", prefix)
 		}
 	}
 }

@@ -36,7 +36,11 @@ func full() report.Report {
 			{Name: "b", WebSocket: report.Traffic{BytesIn: 11, BytesOut: 22, PacketsIn: 3, PacketsOut: 4}},
 		},
 		Switches: []report.Switches{{Proto: "tcp", Reason: "down", Count: 12}},
-		Reload:   report.Reload{OK: 13, Failed: 14, At: time.Unix(1700000000, 500e6), Err: "bad"},
+		Tunnel: report.Tunnel{
+			Traffic: report.Traffic{BytesIn: 15, BytesOut: 16, PacketsIn: 17, PacketsOut: 18},
+			Drops:   map[string]uint64{"size": 19}, Errors: map[string]uint64{"read": 20},
+		},
+		Reload: report.Reload{OK: 13, Failed: 14, At: time.Unix(1700000000, 500e6), Err: "bad"},
 	}
 }
 
@@ -94,7 +98,10 @@ func TestScrape(t *testing.T) {
 		`reloads_total{result="error"} 14`,
 		`last_reload_timestamp_seconds 1.7000000005e+09`,
 		`last_reload_successful 0`,
-		`tun_drops_total{reason="other"} 0`,
+		`tun_packets_total{dir="in"} 17`,
+		`tun_bytes_total{dir="out"} 16`,
+		`tun_drops_total{reason="size"} 19`,
+		`tun_errors_total{op="read"} 20`,
 	} {
 		if !strings.Contains(text, "\noutlinews_"+line+"\n") {
 			t.Errorf("no line outlinews_%s", line)

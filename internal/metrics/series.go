@@ -166,20 +166,38 @@ func inWebSockets(r *report.Report) (sum report.Traffic) {
 	return sum
 }
 
-// tunnelMetrics are of the full tunnel, of which this build has none: existing dashboards find their series.
+// tunnelMetrics are of the full tunnel; all 0 without one.
 func tunnelMetrics() []metric {
-	none := func(labels ...string) func(*report.Report, emit) {
-		return func(_ *report.Report, emit emit) {
-			for _, label := range labels {
-				emit(0, label)
-			}
-		}
-	}
-	dir, reason, op := []string{"dir"}, []string{"reason"}, []string{"op"}
+	dir := []string{"dir"}
 	return []metric{
-		{"tun_packets_total", counter, dir, "Packets of the full tunnel.", none("in", "out")},
-		{"tun_bytes_total", counter, dir, "Bytes of the full tunnel.", none("in", "out")},
-		{"tun_drops_total", counter, reason, "Packets that the full tunnel dropped.", none("other")},
-		{"tun_errors_total", counter, op, "Errors of the full tunnel.", none("read", "write", "udp_send")},
+		{
+			"tun_packets_total", counter, dir, "Packets of the full tunnel.",
+			func(r *report.Report, emit emit) {
+				emit(float64(r.Tunnel.Traffic.PacketsIn), "in")
+				emit(float64(r.Tunnel.Traffic.PacketsOut), "out")
+			},
+		},
+		{
+			"tun_bytes_total", counter, dir, "Bytes of the full tunnel.",
+			func(r *report.Report, emit emit) {
+				emit(float64(r.Tunnel.Traffic.BytesIn), "in")
+				emit(float64(r.Tunnel.Traffic.BytesOut), "out")
+			},
+		},
+		{
+			"tun_drops_total", counter, []string{"reason"}, "Packets that the full tunnel dropped.",
+			func(r *report.Report, emit emit) { emitMap(r.Tunnel.Drops, emit) },
+		},
+		{
+			"tun_errors_total", counter, []string{"op"}, "Errors of the full tunnel.",
+			func(r *report.Report, emit emit) { emitMap(r.Tunnel.Errors, emit) },
+		},
+	}
+}
+
+// emitMap takes each key for a label.
+func emitMap(counts map[string]uint64, emit emit) {
+	for label, n := range counts {
+		emit(float64(n), label)
 	}
 }

@@ -23,6 +23,16 @@ type Report struct {
 	// GivenUp are the flows that were reset because memory ran out.
 	GivenUp uint64 `json:"given_up"`
 	Reload  Reload `json:"reload"`
+	Tunnel  Tunnel `json:"tunnel"`
+}
+
+// Tunnel is the full tunnel. Without one everything is 0.
+type Tunnel struct {
+	Device    string            `json:"device,omitempty"` // empty: there is no tunnel
+	AutoRoute bool              `json:"auto_route,omitempty"`
+	Traffic   Traffic           `json:"traffic"` // IP packets
+	Drops     map[string]uint64 `json:"drops"`   // packets that went no further, by reason
+	Errors    map[string]uint64 `json:"errors"`  // of the device, by operation
 }
 
 // Listener is where the program accepts something.

@@ -1,0 +1,252 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/capture"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dnsforward"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/tun"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
+)
+
+// lookUpTime bounds how long the start waits for the addresses of the servers. What is not known by then is
+// looked up when it is needed.
+const lookUpTime = 5 * time.Second
+
+// tunnel is the full tunnel: a device, who serves it, and what leads this host's traffic to it.
+type tunnel struct {
+	log    *slog.Logger
+	server *tun.Server
+	names  *dnsforward.Forwarder // nil: queries are datagrams like others
+	auto   bool                  // this program leads the traffic, not the user
+
+	serving sync.WaitGroup
+	device  atomic.Pointer[tun.Device] // nil before it is open
+	mu      sync.Mutex
+	capture *capture.Capture // nil unless auto, before it is open and after
+}
+
+// newTunnel returns the tunnel that a configuration asks for, or nil. Nothing is open.
+func newTunnel(c *config.Config, picker *balancer.Balancer, log *slog.Logger) *tunnel {
+	if !c.TUN.Enable {
+		return nil
+	}
+	t := &tunnel{log: log.With("inbound", "tun"), auto: leadsTraffic(c.TUN)}
+	if c.TUN.DNS.Capture {
+		t.names = dnsforward.New(dnsforward.Options{
+			Stream: picker, Packet: picker, Servers: c.TUN.DNS.Servers, Logger: t.log,
+		})
+	}
+	return t
+}
+
+// leadsTraffic reports whether the program is to lead this host's traffic to the device: where it makes the
+// device itself, unless the user says otherwise. A device of another namespace has nothing to do with this
+// one's routes.
+func leadsTraffic(c config.TUN) bool {
+	if c.NetNS != "" {
+		return false
+	}
+	if c.AutoRoute == config.AutoRouteNew {
+		_, err := net.InterfaceByName(c.Device)
+		return err != nil
+	}
+	return c.AutoRoute == config.AutoRouteOn
+}
+
+// mark is the mark of the program's own sockets where the user has chosen none; 0 is none.
+func (t *tunnel) mark() uint32 {
+	if t == nil || !t.auto {
+		return 0
+	}
+	return capture.DefaultMark
+}
+
+// servers are the DNS servers of the program's own lookups where the user has chosen none. A local service
+// would have its queries captured, and wait for the tunnel that waits for it.
+func (t *tunnel) servers() []netip.AddrPort {
+	if t == nil || !t.auto {
+		return nil
+	}
+	return dialer.OutsideServers()
+}
+
+// open opens the device, serves it, and leads traffic to it. fail is told when the device breaks later on.
+func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func(error)) error {
+	f.lookUp(ctx) // while queries go their ordinary way
+	d, err := tun.Open(tun.DeviceOptions{Name: c.TUN.Device, MTU: c.TUN.MTU, NetNS: c.TUN.NetNS})
+	if err != nil {
+		return err
+	}
+	t.device.Store(d)
+	t.serving.Go(func() {
+		if err := t.server.Serve(ctx, d); err != nil {
+			fail(err)
+		}
+	})
+	if err := t.lead(c, d); err != nil {
+		t.close()
+		return err
+	}
+	if err := t.preflight(c, d, f); err != nil {
+		t.close()
+		return err
+	}
+	t.log.InfoContext(ctx, "full tunnel", "device", d.Name(), "created", d.Created(), "routes", t.auto)
+	return nil
+}
+
+// lead leads traffic to the device, or removes what a killed process left that did.
+func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
+	if !t.auto {
+		if removed, err := capture.Clean(t.log); err != nil {
+			t.log.Warn("what an earlier run left cannot be removed", "removed", removed, "err", err)
+		}
+		return nil
+	}
+	o := capture.Options{
+		Device: d.Name(), Mark: c.Mark, Exclude: c.TUN.Exclude, DNS: c.TUN.DNS.Capture, Strict: c.TUN.Strict,
+		KillSwitch: c.TUN.KillSwitch, Forward: c.TUN.Forward, Log: t.log,
+	}
+	for _, r := range c.TUN.ExcludeUIDs {
+		o.ExcludeUIDs = append(o.ExcludeUIDs, capture.UIDRange(r))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.capture, err = capture.Apply(o)
+	return err
+}
+
+// errLoop says that the way to a server leads into the tunnel that needs it.
+var errLoop = errors.New("the way to an upstream leads into the tunnel itself")
+
+// preflight looks whether the servers can be reached past the tunnel.
+func (t *tunnel) preflight(c *config.Config, d *tun.Device, f *fleet) error {
+	if c.TUN.NetNS != "" {
+		return nil
+	}
+	for host, routes := range f.ways() {
+		loops := slices.ContainsFunc(routes, func(r dialer.Route) bool { return r.Link == d.Index() })
+		switch {
+		case !loops:
+			continue
+		case t.auto:
+			return fmt.Errorf("%w: %s", errLoop, host)
+		case c.Mark == 0:
+			t.log.Warn(errLoop.Error(), "server", host,
+				"fix", "set fwmark: 123 and run: ip rule add fwmark 123 lookup main")
+		default:
+			t.log.Warn(errLoop.Error(), "server", host,
+				"fix", fmt.Sprintf("ip rule add fwmark %d lookup main", c.Mark))
+		}
+	}
+	return nil
+}
+
+// changed is told that the network of this host has changed: firewalls and network daemons remove at times
+// what is not theirs.
+func (t *tunnel) changed() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.capture == nil {
+		return
+	}
+	repaired, err := t.capture.Repair()
+	if repaired > 0 || err != nil {
+		t.log.Warn("rules or routes of the tunnel had been removed", "restored", repaired, "err", err)
+	}
+}
+
+// close leads traffic past the device again, resets the flows that came over it, and closes it.
+func (t *tunnel) close() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	if t.capture != nil {
+		if err := t.capture.Close(); err != nil {
+			t.log.Error("not everything of the tunnel could be taken back: run outline-cli-ws tun down", "err", err)
+		}
+		t.capture = nil
+	}
+	t.mu.Unlock()
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := t.server.Shutdown(now); err != nil {
+		t.log.Info("flows of the tunnel cut", "err", err)
+	}
+	t.serving.Wait()
+	if t.names != nil {
+		_ = t.names.Close()
+	}
+}
+
+// tunSettings translates the configuration.
+func (a *App) tunSettings(c *config.Config) tun.Settings {
+	s := tun.Settings{Stream: a.balancer, Limits: relayLimits(c), Usable: a.usable}
+	if carriesPackets(c) {
+		s.Packet = a.balancer
+	}
+	switch c.TUN.UDP443 {
+	case config.UDP443Allow:
+		s.UDP443 = tun.UDP443Allow
+	case config.UDP443Block:
+		s.UDP443 = tun.UDP443Block
+	case config.UDP443Auto:
+		s.UDP443 = tun.UDP443Auto
+	}
+	if a.tunnel.names != nil {
+		s.DNS = a.tunnel.names
+	}
+	return s
+}
+
+// usable reports whether new flows of a protocol have somewhere to go.
+func (a *App) usable(proto string) bool { return !a.Offline() && a.balancer.Usable(proto) }
+
+// lookUp has the addresses of all servers known, as far as they are to be had soon.
+func (f *fleet) lookUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
+	var lookups sync.WaitGroup
+	for _, host := range f.hosts() {
+		lookups.Go(func() {
+			if _, err := f.parts.sockets.LookupAddrs(ctx, host); err != nil {
+				f.parts.log.WarnContext(ctx, "address of a server not known yet", "server", host, "err", err)
+			}
+		})
+	}
+	lookups.Wait()
+}
+
+// report is what reports say of the tunnel.
+func (t *tunnel) report() (r report.Tunnel) {
+	counters := new(tun.Counters)
+	if t != nil {
+		counters, r.AutoRoute = &t.server.Counters, t.auto
+		if d := t.device.Load(); d != nil {
+			r.Device = d.Name()
+		}
+	}
+	s := counters.Snapshot()
+	r.Traffic = report.Traffic{
+		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut,
+	}
+	r.Drops, r.Errors = s.Drops, s.Errors
+	return r
+}
