@@ -16,13 +16,15 @@ const module = "github.com/outline-cli-ws/outline-cli-ws/"
 // layers says which of our packages a package may import; the house stands because imports point down only.
 // Change it in the commit that has the reason. "*" is everything below internal/ but the test helpers.
 var layers = map[string][]string{
-	"cmd/outline-cli-ws":               {"internal/app", "internal/config", "internal/report"},
-	"examples/demo":                    {"*", "internal/outlinetest"},
-	"internal/app":                     {"*"},
-	"internal/config":                  {},
-	"internal/capture":                 {},
-	"internal/inbound/socks5":          {"internal/transport", "internal/relay", "internal/socksaddr"},
-	"internal/inbound/tun":             {"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward"},
+	"cmd/outline-cli-ws":      {"internal/app", "internal/config", "internal/report"},
+	"examples/demo":           {"*", "internal/outlinetest"},
+	"internal/app":            {"*"},
+	"internal/config":         {},
+	"internal/capture":        {},
+	"internal/inbound/socks5": {"internal/transport", "internal/relay", "internal/socksaddr"},
+	"internal/inbound/tun": {
+		"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward",
+	},
 	"internal/ippacket":                {},
 	"internal/dnsforward":              {"internal/transport"},
 	"internal/relay":                   {"internal/transport"},

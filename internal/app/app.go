@@ -82,7 +82,7 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	a.server.Gate = a.gate
 	a.tunnel = newTunnel(c, a.balancer, log)
 	if a.tunnel != nil {
-		a.tunnel.server = &tun.Server{Logger: a.tunnel.log, Observer: a.inbound}
+		a.tunnel.server = &tun.Server{Logger: a.tunnel.log, Observer: a.inbound, Gate: a.gate}
 	}
 	a.metrics = metrics.New(Version(), a.Report)
 	open := new(dialer.Sockets)
@@ -106,7 +106,8 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 // isIdle reports whether a configuration has no way in.
 func isIdle(c *config.Config) bool { return len(c.Listen.SOCKS5) == 0 && !c.TUN.Enable }
 
-var errNothingToDo = errors.New("nothing to do: SOCKS5 and the full tunnel are off; set listen.socks5 or tun.enable")
+var errNothingToDo = errors.New("nothing to do: SOCKS5 and the full tunnel are off; " +
+	"set listen.socks5 or tun.enable")
 
 // Run listens and serves until stop ends, then lets flows finish for up to 10 s, or until cut ends, and
 // resets the rest; those of the full tunnel are reset at once. It fails when it cannot listen on every

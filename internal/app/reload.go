@@ -46,23 +46,18 @@ var errMark = errors.New("fwmark cannot change while the full tunnel is up: rest
 func (a *App) Reload(c *config.Config) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	switch {
-	case a.stopped || a.serving == nil:
-		return ErrStopping
-	case isIdle(c) || len(c.Listen.SOCKS5) == 0 && a.tunnel == nil:
-		return errNothingToDo
-	case a.tunnel != nil && a.tunnel.auto && c.Mark != a.config.Mark:
-		return errMark
-	}
-	if err := a.service.admissible(&c.Listen); err != nil {
+	if err := a.admissible(c); err != nil {
 		return err
 	}
 	p, err := a.plan(c, a.fleet)
 	if err != nil {
 		return err
 	}
-	if err := a.listenAt(a.places(c)); err != nil {
+	if err := a.tunnel.recapture(c); err != nil {
 		return err
+	}
+	if err := a.listenAt(a.places(c)); err != nil {
+		return errors.Join(err, a.tunnel.recapture(a.config))
 	}
 	before := a.config
 	a.apply(p)
@@ -72,6 +67,19 @@ func (a *App) Reload(c *config.Config) error {
 	}
 	a.log.Info("configuration reloaded", "upstreams", len(p.fleet.units))
 	return nil
+}
+
+// admissible says why a configuration cannot be put into force by this program as it runs.
+func (a *App) admissible(c *config.Config) error {
+	switch {
+	case a.stopped || a.serving == nil:
+		return ErrStopping
+	case len(c.Listen.SOCKS5) == 0 && a.tunnel == nil:
+		return errNothingToDo
+	case a.tunnel != nil && a.tunnel.auto && c.Mark != a.config.Mark:
+		return errMark
+	}
+	return a.service.admissible(&c.Listen)
 }
 
 // plan is all that takes the place of what is in force. Nothing in it is open.
@@ -165,7 +173,7 @@ func needRestart(before, after *config.Config) (keys []string) {
 	if before.StateFile != after.StateFile {
 		keys = append(keys, "state_file")
 	}
-	if !before.TUN.Equal(after.TUN) {
+	if !before.TUN.SameDevice(after.TUN) {
 		keys = append(keys, "tun")
 	}
 	return keys

@@ -14,11 +14,13 @@ import (
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/capture"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dialer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/dnsforward"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/tun"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/report"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/resolved"
 )
 
 // lookUpTime bounds how long the start waits for the addresses of the servers. What is not known by then is
@@ -104,6 +106,7 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 		t.close()
 		return err
 	}
+	t.tellResolved(ctx, d)
 	t.log.InfoContext(ctx, "full tunnel", "device", d.Name(), "created", d.Created(), "routes", t.auto)
 	return nil
 }
@@ -116,6 +119,14 @@ func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
 		}
 		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.capture, err = capture.Apply(t.captureOptions(c, d))
+	return err
+}
+
+// captureOptions translates the configuration.
+func (t *tunnel) captureOptions(c *config.Config, d *tun.Device) capture.Options {
 	o := capture.Options{
 		Device: d.Name(), Mark: c.Mark, Exclude: c.TUN.Exclude, DNS: c.TUN.DNS.Capture, Strict: c.TUN.Strict,
 		KillSwitch: c.TUN.KillSwitch, Forward: c.TUN.Forward, Log: t.log,
@@ -123,10 +134,35 @@ func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
 	for _, r := range c.TUN.ExcludeUIDs {
 		o.ExcludeUIDs = append(o.ExcludeUIDs, capture.UIDRange(r))
 	}
+	return o
+}
+
+// recapture leads traffic as another configuration wants. On an error it goes as before.
+func (t *tunnel) recapture(c *config.Config) error {
+	if t == nil {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.capture, err = capture.Apply(o)
-	return err
+	if t.capture == nil {
+		return nil
+	}
+	if err := t.capture.Update(t.captureOptions(c, t.device.Load())); err != nil {
+		return fmt.Errorf("tun: %w", err)
+	}
+	return nil
+}
+
+// tellResolved has systemd-resolved, where it runs, ask through the device. It forgets that with the device.
+func (t *tunnel) tellResolved(ctx context.Context, d *tun.Device) {
+	if !t.auto || t.names == nil {
+		return
+	}
+	servers := []netip.Addr{t.capture.Addr4().Addr()}
+	err := resolved.Lead(ctx, resolved.SystemBus, d.Index(), servers)
+	if err != nil && !errors.Is(err, resolved.ErrAbsent) {
+		t.log.WarnContext(ctx, "systemd-resolved not told of the tunnel", "err", err)
+	}
 }
 
 // errLoop says that the way to a server leads into the tunnel that needs it.
@@ -144,13 +180,12 @@ func (t *tunnel) preflight(c *config.Config, d *tun.Device, f *fleet) error {
 			continue
 		case t.auto:
 			return fmt.Errorf("%w: %s", errLoop, host)
-		case c.Mark == 0:
-			t.log.Warn(errLoop.Error(), "server", host,
-				"fix", "set fwmark: 123 and run: ip rule add fwmark 123 lookup main")
-		default:
-			t.log.Warn(errLoop.Error(), "server", host,
-				"fix", fmt.Sprintf("ip rule add fwmark %d lookup main", c.Mark))
 		}
+		fix := fmt.Sprintf("ip rule add fwmark %d lookup main", c.Mark)
+		if c.Mark == 0 {
+			fix = "set fwmark: 123 and run: ip rule add fwmark 123 lookup main"
+		}
+		t.log.Warn("a server cannot be reached past the tunnel", "server", host, "err", errLoop, "fix", fix)
 	}
 	return nil
 }
@@ -180,7 +215,8 @@ func (t *tunnel) close() {
 	t.mu.Lock()
 	if t.capture != nil {
 		if err := t.capture.Close(); err != nil {
-			t.log.Error("not everything of the tunnel could be taken back: run outline-cli-ws tun down", "err", err)
+			t.log.Error("not everything of the tunnel could be taken back", "err", err,
+				"fix", "outline-cli-ws tun down")
 		}
 		t.capture = nil
 	}
@@ -198,7 +234,9 @@ func (t *tunnel) close() {
 
 // tunSettings translates the configuration.
 func (a *App) tunSettings(c *config.Config) tun.Settings {
-	s := tun.Settings{Stream: a.balancer, Limits: relayLimits(c), Usable: a.usable}
+	s := tun.Settings{
+		Stream: a.balancer, Limits: relayLimits(c), Usable: a.usable, QUIC: a.ridesOnQUIC,
+	}
 	if carriesPackets(c) {
 		s.Packet = a.balancer
 	}
@@ -218,6 +256,18 @@ func (a *App) tunSettings(c *config.Config) tun.Settings {
 
 // usable reports whether new flows of a protocol have somewhere to go.
 func (a *App) usable(proto string) bool { return !a.Offline() && a.balancer.Usable(proto) }
+
+// ridesOnQUIC reports whether datagrams go over HTTP/3 now. Over TCP a lost packet holds up all that follow,
+// which QUIC takes for a worse loss and repeats too.
+func (a *App) ridesOnQUIC() bool {
+	record := a.balancer.CurrentPackets()
+	for _, u := range a.facts.Load().fleet.units {
+		if u.packet != nil && u.packet.Health == record {
+			return u.packetBy.InUse() == carrier.H3
+		}
+	}
+	return false
+}
 
 // lookUp has the addresses of all servers known, as far as they are to be had soon.
 func (f *fleet) lookUp(ctx context.Context) {

@@ -53,6 +53,14 @@ func (b *Balancer) Usable(proto string) bool {
 	return b.streams.lineup.Load().usable(now)
 }
 
+// CurrentPackets is the record of the path that new associations go over; nil: there is none.
+func (b *Balancer) CurrentPackets() *health.Record {
+	if p := b.packets.current(time.Now()); p != nil {
+		return p.Health
+	}
+	return nil
+}
+
 func (l *lineup[D]) usable(now time.Time) bool {
 	return slices.ContainsFunc(l.paths, func(p *path[D]) bool { return p.usable(now) })
 }

@@ -80,13 +80,11 @@ func defaultTUN() TUN {
 	}
 }
 
-// Equal reports whether both are the same tunnel.
-func (t TUN) Equal(u TUN) bool {
-	same := slices.Equal(t.Exclude, u.Exclude) && slices.Equal(t.ExcludeUIDs, u.ExcludeUIDs) &&
-		slices.Equal(t.DNS.Servers, u.DNS.Servers) && t.DNS.Capture == u.DNS.Capture
-	return same && t.Enable == u.Enable && t.Device == u.Device && t.MTU == u.MTU && t.NetNS == u.NetNS &&
-		t.AutoRoute == u.AutoRoute && t.Strict == u.Strict && t.KillSwitch == u.KillSwitch &&
-		t.Forward == u.Forward && t.UDP443 == u.UDP443
+// SameDevice reports whether both need the same device in the same way. The other keys can change under it.
+func (t TUN) SameDevice(u TUN) bool {
+	return t.Enable == u.Enable && t.Device == u.Device && t.MTU == u.MTU && t.NetNS == u.NetNS &&
+		t.AutoRoute == u.AutoRoute && t.DNS.Capture == u.DNS.Capture &&
+		slices.Equal(t.DNS.Servers, u.DNS.Servers)
 }
 
 func tunKeys(t *TUN) section {

@@ -185,11 +185,15 @@ func tunnelMetrics() []metric {
 			},
 		},
 		{
-			"tun_drops_total", counter, []string{"reason"}, "Packets that the full tunnel dropped.",
+			"tun_drops_total", counter,
+			[]string{"reason"},
+			"Packets that the full tunnel dropped.",
 			func(r *report.Report, emit emit) { emitMap(r.Tunnel.Drops, emit) },
 		},
 		{
-			"tun_errors_total", counter, []string{"op"}, "Errors of the full tunnel.",
+			"tun_errors_total", counter,
+			[]string{"op"},
+			"Errors of the full tunnel.",
 			func(r *report.Report, emit emit) { emitMap(r.Tunnel.Errors, emit) },
 		},
 	}

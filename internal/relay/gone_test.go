@@ -33,7 +33,8 @@ func TestClientThatIsGoneEndsTheFlow(t *testing.T) {
 					if !is || !errors.Is(r.Err, errClientGone) {
 						t.Errorf("flow ended: %v, want %v of a client that is gone", r.Err, errClientGone)
 					}
-					if took := time.Since(began); took < goneLimit || took > goneLimit+goneLimit/ticksPerLimit {
+					took := time.Since(began)
+					if took < goneLimit || took > goneLimit+goneLimit/ticksPerLimit {
 						t.Errorf("flow ended after %v, want about %v", took, goneLimit)
 					}
 				case <-time.After(time.Hour):
