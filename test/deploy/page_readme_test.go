@@ -55,6 +55,11 @@ func (p *Page) readContributing(t *testing.T) {
 	wantChaos(t, p, "go run ./test/chaos -carrier h2", "over h2", "calm")
 }
 
+func (p *Page) readTunnelStack(t *testing.T) {
+	wantText(t, p.reader.Type(t, "make --dry-run bench-tun"), "go run ./test/tunbench")
+	p.Skip(t, "make bench-tun", "it measures for minutes")
+}
+
 // wantStep passes a command that takes as long as a step of CI, which runs just this.
 func wantStep(t *testing.T, p *Page, command string) {
 	t.Helper()

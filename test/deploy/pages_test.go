@@ -23,6 +23,7 @@ var pages = []struct {
 	{"docs/metrics.md", (*Page).readMetrics},
 	{"docs/service.md", (*Page).readService},
 	{"CONTRIBUTING.md", (*Page).readContributing},
+	{"docs/decisions/0010-tunnel-stack.md", (*Page).readTunnelStack},
 }
 
 // TestPages does what the pages say, as written, and wants it to work. There is one world for all of them:
