@@ -19,8 +19,11 @@ const (
 		"with `ip rule add uidrange UID-UID lookup main`"
 	hintModule = "the kernel has no TUN devices here: load the module tun, or pass " + clonePath +
 		" to the container"
-	hintBusy = "another program has it open"
-	hintKind = "there is a device of that name that is no TUN device"
+	hintNode = "this user may not open it: make it 0666, as most systems have it, or allow it in the unit " +
+		"with DeviceAllow=" + clonePath + " rw"
+	hintNamespace = "entering a network namespace takes CAP_SYS_ADMIN"
+	hintBusy      = "another program has it open"
+	hintKind      = "there is a device of that name that is no TUN device"
 )
 
 // Device is an open TUN device. Its methods may be called concurrently.
@@ -173,21 +176,28 @@ func explain(name string, err error) error {
 	if _, already := errors.AsType[*DeviceError](err); already {
 		return err
 	}
-	hint := ""
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		hint = hintCapability
-	case errors.Is(err, unix.EBUSY):
-		hint = hintBusy
-	case errors.Is(err, unix.EINVAL):
-		hint = hintKind
-	case missingClone(err):
-		hint = hintModule
-	}
-	return &DeviceError{Name: name, Err: err, Hint: hint}
+	return &DeviceError{Name: name, Err: err, Hint: hintFor(err)}
 }
 
-func missingClone(err error) bool {
-	path, ok := errors.AsType[*os.PathError](err)
-	return ok && path.Path == clonePath
+func hintFor(err error) string {
+	path, isPath := errors.AsType[*os.PathError](err)
+	atClone, denied := isPath && path.Path == clonePath, errors.Is(err, os.ErrPermission)
+	_, entering := errors.AsType[*namespaceError](err)
+	switch {
+	case denied && entering:
+		return hintNamespace
+	case entering:
+		return ""
+	case denied && atClone:
+		return hintNode
+	case denied:
+		return hintCapability
+	case atClone:
+		return hintModule
+	case errors.Is(err, unix.EBUSY):
+		return hintBusy
+	case errors.Is(err, unix.EINVAL):
+		return hintKind
+	}
+	return ""
 }

@@ -100,6 +100,29 @@ func TestOpenSaysWhatHelps(t *testing.T) {
 	}
 }
 
+func TestHints(t *testing.T) {
+	clone := func(err error) error { return &os.PathError{Op: "open", Path: clonePath, Err: err} }
+	for name, tc := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no capability":     {os.NewSyscallError("TUNSETIFF", unix.EPERM), hintCapability},
+		"no module":         {clone(unix.ENOENT), hintModule},
+		"no driver":         {clone(unix.ENODEV), hintModule},
+		"node closed":       {clone(unix.EACCES), hintNode},
+		"node not allowed":  {clone(unix.EPERM), hintNode},
+		"namespace closed":  {&namespaceError{"x", unix.EPERM}, hintNamespace},
+		"namespace missing": {&namespaceError{"x", unix.ENOENT}, ""},
+		"anything else":     {unix.ENOMEM, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := hintFor(tc.err); got != tc.want {
+				t.Errorf("hintFor(%v) = %q, want %q", tc.err, got, tc.want)
+			}
+		})
+	}
+}
+
 // Without CAP_NET_ADMIN a device cannot be made, and one that root has made for this user can be used.
 func TestOpenWithoutCapability(t *testing.T) {
 	n := newNamespace(t)
