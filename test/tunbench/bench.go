@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -17,6 +18,7 @@ const (
 	minUnderPlain   = 3.0 // and of it in the processor time without super-segments
 	maxWakeups      = 2.0 // a second, idle
 	maxFlowKiB      = 40.0
+	maxLost         = 0 // datagrams, of 20,000 a second
 )
 
 const (
@@ -166,6 +168,10 @@ func (l *lab) rest(ctx context.Context, o options) (missed, err error) {
 	if err != nil {
 		return nil, err
 	}
+	lost, err := l.fewestLost(ctx, o, r)
+	if err != nil {
+		return nil, err
+	}
 	held, err := l.hold(ctx, o, r)
 	if err != nil {
 		return nil, err
@@ -175,6 +181,9 @@ func (l *lab) rest(ctx context.Context, o options) (missed, err error) {
 		rate, empty/1024, o.flows, held/1024, each)
 	if rate >= maxWakeups {
 		missed = fmt.Errorf("%.1f wake-ups a second, want less than %g", rate, maxWakeups)
+	}
+	if lost > maxLost {
+		missed = errors.Join(missed, fmt.Errorf("%.0f datagrams lost, want %d", lost, maxLost))
 	}
 	if each > maxFlowKiB {
 		missed = errors.Join(missed,
@@ -191,6 +200,46 @@ func idleWakeups(r *child) (perSecond float64, err error) {
 	pause(idleTime)
 	after, err := r.wakeups()
 	return (after - before) / idleTime.Seconds(), err
+}
+
+// fewestLost tries again when datagrams were lost: other work on this host loses some, and never gives any back.
+func (l *lab) fewestLost(ctx context.Context, o options, r *child) (float64, error) {
+	fewest := math.Inf(1)
+	for range o.rounds {
+		lost, err := l.datagrams(ctx, o, r)
+		if err != nil {
+			return 0, err
+		}
+		if fewest = min(fewest, lost); fewest <= maxLost {
+			break
+		}
+	}
+	return fewest, nil
+}
+
+// datagrams returns how many of many datagrams a second did not come back.
+func (l *lab) datagrams(ctx context.Context, o options, r *child) (lost float64, err error) {
+	before, err := r.processorTime()
+	if err != nil {
+		return 0, err
+	}
+	client, err := l.start(ctx, l.machine, "-role", roleDatagrams, "-duration", o.duration.String())
+	if err != nil {
+		return 0, err
+	}
+	defer client.stop()
+	line, err := client.line()
+	if err != nil {
+		return 0, err
+	}
+	var sent, received float64
+	if _, err := fmt.Sscan(line, &sent, &received); err != nil {
+		return 0, err
+	}
+	after, err := r.processorTime()
+	fmt.Printf("datagrams: %.0f of %.0f echoed at %d a second, %.1f us each\n",
+		received, sent, datagramRate, (after-before)/received*1e6)
+	return sent - received, err
 }
 
 // hold returns the memory of r while flows are held.

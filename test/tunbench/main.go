@@ -40,7 +40,7 @@ func main() {
 	flag.BoolVar(&o.download, "download", false, "a client receives")
 	flag.IntVar(&o.flows, "flows", 1000, "flows to hold")
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "how long every measurement takes")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts; of datagrams the best")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -60,6 +60,8 @@ func run(ctx context.Context, o options) error {
 		return runRelay(ctx, o.mode)
 	case roleClient:
 		return runClient(ctx, o)
+	case roleDatagrams:
+		return runDatagrams(ctx, o)
 	case roleHold:
 		return runHold(ctx, o)
 	}

@@ -24,10 +24,11 @@ import (
 
 // Roles of child processes.
 const (
-	roleServer = "server"
-	roleRelay  = "relay"
-	roleClient = "client"
-	roleHold   = "hold"
+	roleServer    = "server"
+	roleRelay     = "relay"
+	roleClient    = "client"
+	roleHold      = "hold"
+	roleDatagrams = "datagrams"
 )
 
 // Modes of a relay.
@@ -66,6 +67,11 @@ func runServer(ctx context.Context) error {
 		}
 		serving.Go(func() { accept(ctx, l, handle) })
 	}
+	serving.Go(func() {
+		if err := echoDatagrams(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	})
 	ready()
 	serving.Wait()
 	return nil
@@ -141,7 +147,7 @@ func runRelay(ctx context.Context, mode string) error {
 	if err != nil {
 		return err
 	}
-	s := &tun.Server{Settings: tun.Settings{Stream: toServer{}}}
+	s := &tun.Server{Settings: tun.Settings{Stream: toServer{}, Packet: toServerPackets{}}}
 	ready()
 	err = s.Serve(ctx, d)
 	now, cancel := context.WithCancel(ctx)

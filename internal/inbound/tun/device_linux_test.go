@@ -5,6 +5,7 @@ package tun
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -43,6 +44,14 @@ func TestDeviceThatIsMade(t *testing.T) {
 	if !d.Created() || d.MTU() != 1280 || d.offload != offloadNone {
 		t.Errorf("device: created %v, MTU %d, offload %d, want a new one with 1280 and no super-segments",
 			d.Created(), d.MTU(), d.offload)
+	}
+	var queue []byte
+	n.do(t, func() (err error) {
+		queue, err = exec.CommandContext(t.Context(), "ip", "link", "show", "owtest2").Output()
+		return err
+	})
+	if !strings.Contains(string(queue), "qlen 4096") {
+		t.Errorf("device = %s, want a queue of 4096 packets", queue)
 	}
 	n.routeThrough(t, "owtest2")
 	port := listen(t, echo)

@@ -25,13 +25,11 @@ func (l link) mtu() (int, error) {
 	return int(n), err
 }
 
-func (l link) setMTU(mtu int) error {
-	request, err := unix.NewIfreq(l.name)
-	if err != nil {
-		return err
-	}
-	request.SetUint32(uint32(mtu))
-	return os.NewSyscallError("SIOCSIFMTU", unix.IoctlIfreq(l.control, unix.SIOCSIFMTU, request))
+func (l link) setMTU(mtu int) error { return l.tell("SIOCSIFMTU", unix.SIOCSIFMTU, mtu) }
+
+// setQueue sets how many packets wait in the kernel to be read.
+func (l link) setQueue(packets int) error {
+	return l.tell("SIOCSIFTXQLEN", unix.SIOCSIFTXQLEN, packets)
 }
 
 func (l link) up() error {
@@ -44,6 +42,15 @@ func (l link) up() error {
 	}
 	request.SetUint16(request.Uint16() | unix.IFF_UP)
 	return os.NewSyscallError("SIOCSIFFLAGS", unix.IoctlIfreq(l.control, unix.SIOCSIFFLAGS, request))
+}
+
+func (l link) tell(name string, what uint, value int) error {
+	request, err := unix.NewIfreq(l.name)
+	if err != nil {
+		return err
+	}
+	request.SetUint32(uint32(value))
+	return os.NewSyscallError(name, unix.IoctlIfreq(l.control, what, request))
 }
 
 func (l link) ask(name string, what uint) (uint32, error) {
