@@ -63,6 +63,10 @@ func (s *Server) serveStream(ctx context.Context, client, target netip.AddrPort,
 
 // serve dials before it accepts, so that the application sees the target's refusal as its own.
 func (f *flow) serve(ctx context.Context, r request) {
+	if f.target.Port() == portDNS && f.settings.DNS != nil {
+		f.serveDNS(ctx, r)
+		return
+	}
 	stream, err := f.dial(ctx)
 	if err != nil {
 		r.refuse()

@@ -45,7 +45,7 @@ type Settings struct {
 	// TCP, where two layers repeat what is lost, it does not. nil is always.
 	QUIC func() bool
 
-	DNS Resolver // nil treats port 53 like any other
+	DNS Resolver // answers what goes to port 53 by UDP and by TCP; nil treats it like any other port
 
 	MaxFlows       int // streams at once; zero is 16384
 	Windows        int // bytes that the stack may hold for all streams; zero is 128 MiB
