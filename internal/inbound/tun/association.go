@@ -45,12 +45,28 @@ func (d *datagrams) open(s *Settings, source netip.AddrPort, now time.Time, idle
 	ctx, cancel := context.WithCancel(transport.WithClient(d.ctx, source.Addr()))
 	a := &association{door: d, source: source, cancel: cancel, used: now, idle: idle}
 	a.queue.ready = make(chan struct{}, 1)
-	if !d.table.open(a, s.udpLimits(), func() { a.relay(ctx, s.Packet) }) {
+	if !d.table.open(a, s.udpLimits(), func() { a.serve(ctx, s.Packet) }) {
 		cancel()
 		return nil
 	}
 	d.tend()
 	return a
+}
+
+// serve asks for room, which may take a moment, and relays. Without room, the packets that wait are dropped,
+// and the next one asks again.
+func (a *association) serve(ctx context.Context, up transport.PacketListener) {
+	defer a.cancel()
+	leave, err := a.door.gate.Enter(ctx, protoUDP)
+	if err != nil {
+		a.door.table.forget(a)
+		for range a.drain() {
+			a.door.counters.dropped(dropFull)
+		}
+		return
+	}
+	defer leave()
+	a.relay(ctx, up)
 }
 
 // relay moves datagrams until ctx ends.
@@ -63,7 +79,6 @@ func (a *association) relay(ctx context.Context, up transport.PacketListener) {
 		d.counters.dropped(dropNoSocket)
 		d.counters.failed(opSendUDP)
 	}})
-	a.cancel()
 	a.drain()
 	d.log.DebugContext(ctx, "flow closed", "inbound", inbound, "proto", protoUDP, "client", a.source,
 		"dur", time.Since(began), "sent", result.Sent, "received", result.Received)
@@ -89,12 +104,14 @@ func (a *association) release(p *queuedPacket) {
 	a.door.packets.Put(p)
 }
 
-// drain drops what waits at the end.
-func (a *association) drain() {
+// drain ends the queue and returns how many packets still waited there.
+func (a *association) drain() (dropped int) {
 	a.queue.end()
 	for p := a.queue.pop(); p != nil; p = a.queue.pop() {
 		a.release(p)
+		dropped++
 	}
+	return dropped
 }
 
 // WaitRead implements transport.WaitReader.

@@ -138,6 +138,15 @@ func (t *associations) remove(e *list.Element) *association {
 	return a
 }
 
+// forget takes a out of the table, if it is there.
+func (t *associations) forget(a *association) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bySource[a.source] == a {
+		t.remove(a.all)
+	}
+}
+
 // sweep ends the associations that were idle for too long and returns how many there are left.
 func (t *associations) sweep(now time.Time) int {
 	t.mu.Lock()

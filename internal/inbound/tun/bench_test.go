@@ -18,7 +18,7 @@ func newBench(tb testing.TB, s Settings) (d *datagrams, delivered chan struct{})
 	s.Packet = &network{echo: func(*upSocket, []byte, net.Addr) { delivered <- struct{}{} }}
 	d = newDatagrams(tb.Context(), datagramOptions{
 		settings: func() *Settings { return &s }, out: discard{}, counters: new(Counters),
-		observer: unobserved{}, log: slog.New(slog.DiscardHandler),
+		observer: unobserved{}, gate: openGate{}, log: slog.New(slog.DiscardHandler),
 	})
 	tb.Cleanup(d.close)
 	return d, delivered

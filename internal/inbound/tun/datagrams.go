@@ -44,6 +44,7 @@ type datagramOptions struct {
 	out      packetWriter
 	counters *Counters
 	observer Observer
+	gate     Gate
 	log      *slog.Logger
 }
 

@@ -145,7 +145,7 @@ func FuzzHandle(f *testing.F) {
 	h := new(host)
 	d := newDatagrams(f.Context(), datagramOptions{
 		settings: func() *Settings { return new(Settings) }, out: h,
-		counters: new(Counters), observer: unobserved{},
+		counters: new(Counters), observer: unobserved{}, gate: openGate{},
 	})
 	f.Cleanup(d.close)
 	f.Fuzz(func(t *testing.T, b []byte) {

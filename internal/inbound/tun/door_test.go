@@ -180,7 +180,7 @@ func newDoor(t *testing.T) *door {
 	r.settings.Packet = r.network
 	r.datagrams = newDatagrams(t.Context(), datagramOptions{
 		settings: func() *Settings { return &r.settings }, out: r.host, counters: r.counters,
-		observer: r.tally, log: slog.New(slog.DiscardHandler),
+		observer: r.tally, gate: openGate{}, log: slog.New(slog.DiscardHandler),
 	})
 	return r
 }

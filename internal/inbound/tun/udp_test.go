@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,6 +251,49 @@ func TestUpstreamFails(t *testing.T) {
 		time.Sleep(time.Second)
 		r.send("two", host4, target4)
 		r.network.socket(0).want(t, sentTo{"two", target4.String()})
+	})
+}
+
+// gateFunc is a Gate.
+type gateFunc func(ctx context.Context, proto string) (func(), error)
+
+func (f gateFunc) Enter(ctx context.Context, proto string) (func(), error) { return f(ctx, proto) }
+
+// TestGate: an association waits for room, and its packets with it; those of one that gets none are dropped.
+func TestGate(t *testing.T) {
+	inDoor(t, func(t *testing.T, r *door) {
+		var inside atomic.Int32
+		var full atomic.Bool
+		r.gate = gateFunc(func(_ context.Context, proto string) (func(), error) {
+			if time.Sleep(time.Second); full.Load() || proto != protoUDP {
+				return nil, errors.New("no room")
+			}
+			inside.Add(1)
+			return func() { inside.Add(-1) }, nil
+		})
+		r.send("one", host4, target4)
+		r.send("two", host4, target4)
+		if n := r.network.opened(); n != 0 {
+			t.Errorf("%d sockets before there is room, want none", n)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.network.socket(0).want(t, sentTo{"one", target4.String()}, sentTo{"two", target4.String()})
+		full.Store(true)
+		r.send("three", host6, target6)
+		r.send("four", host6, target6)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.wantDrops(dropFull, dropFull)
+		full.Store(false)
+		r.send("five", host6, target6)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.network.socket(1).want(t, sentTo{"five", target6.String()})
+		r.close()
+		if n := inside.Load(); n != 0 {
+			t.Errorf("%d associations have not left", n)
+		}
 	})
 }
 
