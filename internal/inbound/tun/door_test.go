@@ -85,6 +85,7 @@ type upSocket struct {
 	net.PacketConn
 	network *network
 	in      chan from
+	next    *from // the reader's
 	once    sync.Once
 	closed  chan struct{}
 
@@ -104,11 +105,25 @@ func (s *upSocket) WriteTo(p []byte, target net.Addr) (int, error) {
 }
 
 func (s *upSocket) ReadFrom(p []byte) (int, net.Addr, error) {
+	if err := s.WaitRead(); err != nil {
+		return 0, nil, err
+	}
+	f := s.next
+	s.next = nil
+	return copy(p, f.payload), f.source, nil
+}
+
+// WaitRead implements transport.WaitReader, so that whoever waits needs no buffer.
+func (s *upSocket) WaitRead() error {
+	if s.next != nil {
+		return nil
+	}
 	select {
 	case f := <-s.in:
-		return copy(p, f.payload), f.source, nil
+		s.next = &f
+		return nil
 	case <-s.closed:
-		return 0, nil, net.ErrClosed
+		return net.ErrClosed
 	}
 }
 
