@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -104,9 +105,18 @@ func (c *Capture) take(i int) error {
 	}
 	c.done[i] = c.done[i] || changed
 	if err != nil {
-		return fmt.Errorf("%v: %w", c.steps[i], err)
+		return fmt.Errorf("%s: %w", label(c.steps[i]), err)
 	}
 	return nil
+}
+
+// label is a step's text for an error, which has room for one line.
+func label(s Step) string {
+	first, _, more := strings.Cut(s.String(), "\n")
+	if more {
+		return strings.TrimSuffix(first, " {")
+	}
+	return first
 }
 
 // takeOver removes what a killed process left, but for the guard, which was replaced if the plan has one.
@@ -147,7 +157,7 @@ func (c *Capture) undo() error {
 		}
 		c.done[i] = false
 		if err := s.remove(c.kernel); err != nil {
-			errs = append(errs, fmt.Errorf("take back %v: %w", s, err))
+			errs = append(errs, fmt.Errorf("take back %s: %w", label(s), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -171,7 +181,7 @@ func (c *Capture) Repair() (repaired int, err error) {
 	for i, s := range c.steps {
 		changed, err := c.restore(s)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", s, err))
+			errs = append(errs, fmt.Errorf("%s: %w", label(s), err))
 		}
 		if changed {
 			c.done[i] = true

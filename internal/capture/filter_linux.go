@@ -76,21 +76,26 @@ func (d notFrom) exprs() [][]byte {
 	return [][]byte{loadMeta(unix.NFT_META_IIFNAME), compare(unix.NFT_CMP_NEQ, deviceName(string(d))...)}
 }
 
+// loadTarget loads the destination of packets of that family.
+func loadTarget(f Family) [][]byte {
+	version, offset, size := byte(unix.NFPROTO_IPV4), uint32(16), uint32(4)
+	if f == IPv6 {
+		version, offset, size = unix.NFPROTO_IPV6, 24, 16
+	}
+	return [][]byte{
+		loadMeta(unix.NFT_META_NFPROTO), equal(version),
+		loadPayload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, size),
+	}
+}
+
 func (n toNetwork) exprs() [][]byte {
 	p := netip.Prefix(n)
-	family, offset := byte(unix.NFPROTO_IPV4), uint32(16)
-	if p.Addr().Is6() {
-		family, offset = unix.NFPROTO_IPV6, 24
-	}
 	addr := p.Addr().AsSlice()
 	mask := make([]byte, len(addr))
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
-	list := [][]byte{
-		loadMeta(unix.NFT_META_NFPROTO), equal(family),
-		loadPayload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(len(addr))),
-	}
+	list := loadTarget(familyOf(p.Addr()))
 	if !p.IsSingleIP() {
 		list = append(list, keepBits(mask))
 	}

@@ -15,6 +15,7 @@ const guardTable = "outline_ws"
 type Guard struct {
 	// Stays is for a kill switch. Any other guard belongs to the process, with which it goes.
 	Stays  bool
+	Sets   []Set
 	Chains []Chain
 	needed bool // without it the options do not hold what they promise
 }
@@ -71,6 +72,9 @@ func newGuard(o Options) Guard {
 		tun := []Filter{{[]part{outOf(o.Device)}, accept}, {[]part{inFrom(o.Device)}, accept}}
 		g.Chains = append(g.Chains, Chain{"forward", "forward", priorityFilter, append(tun, stopped(o)...)})
 	}
+	if o.DNS || o.Strict {
+		g.Sets = newSets(o.Exclude)
+	}
 	if o.Forward {
 		g.Chains = append(g.Chains, replies(o))
 	}
@@ -108,8 +112,8 @@ func stopped(o Options) []Filter {
 // excluded lets out what the options exclude.
 func excluded(o Options) []Filter {
 	var rules []Filter
-	for _, p := range o.Exclude {
-		rules = append(rules, Filter{[]part{toNetwork(p)}, accept})
+	for _, s := range newSets(o.Exclude) {
+		rules = append(rules, Filter{[]part{inSet(s.Family)}, accept})
 	}
 	for _, r := range o.ExcludeUIDs {
 		rules = append(rules, Filter{[]part{byUsers(r)}, accept})
@@ -123,6 +127,9 @@ func (g Guard) String() string {
 	fmt.Fprintf(&b, "table inet %s {\n", guardTable)
 	if !g.Stays {
 		b.WriteString("\tflags owner\n")
+	}
+	for _, s := range g.Sets {
+		b.WriteString(s.String())
 	}
 	for _, c := range g.Chains {
 		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
@@ -184,15 +191,18 @@ func (d inFrom) String() string  { return fmt.Sprintf("iifname %q", string(d)) }
 func (d notFrom) String() string { return fmt.Sprintf("iifname != %q", string(d)) }
 
 func (n toNetwork) String() string {
-	p := netip.Prefix(n)
-	text := p.String()
+	if p := netip.Prefix(n); p.Addr().Is6() {
+		return "ip6 daddr " + networkText(p)
+	}
+	return "ip daddr " + networkText(netip.Prefix(n))
+}
+
+// networkText is a network as nft(8) has it.
+func networkText(p netip.Prefix) string {
 	if p.IsSingleIP() {
-		text = p.Addr().String()
+		return p.Addr().String()
 	}
-	if p.Addr().Is4() {
-		return "ip daddr " + text
-	}
-	return "ip6 daddr " + text
+	return p.String()
 }
 
 func (u byUsers) String() string   { return fmt.Sprintf("meta skuid %d-%d", u.First, u.Last) }

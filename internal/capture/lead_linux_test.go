@@ -252,3 +252,42 @@ func TestAFailedStepTakesEverythingBack(t *testing.T) {
 	sameAs(t, before)
 	d.close()
 }
+
+// Some lists of networks that need no tunnel are long.
+func TestManyExcludedNetworks(t *testing.T) {
+	if !inLab(t) {
+		return
+	}
+	newUplink(t)
+	before := snapshot(t)
+	d := newDevice(t)
+	o := options()
+	o.Strict = true
+	for i := range 4000 {
+		o.Exclude = append(o.Exclude,
+			netip.PrefixFrom(netip.AddrFrom4([4]byte{30 + byte(i>>8), byte(i), 0, 0}), 17),
+			netip.PrefixFrom(netip.AddrFrom16([16]byte{0x24, byte(i >> 8), byte(i)}), 32))
+	}
+	for _, network := range []string{farWeb + "/32", "203.0.113.11/32", farWeb + "/31", farWeb6 + "/128"} {
+		o.Exclude = append(o.Exclude, netip.MustParsePrefix(network))
+	}
+	start := time.Now()
+	c := mustApply(t, o)
+	t.Logf("applied in %v", time.Since(start))
+	for _, host := range []string{farWeb, "[" + farWeb6 + "]"} {
+		both(t, host+":"+port, byFar)
+		both(t, host+":53", byFar)
+	}
+	both(t, "203.0.113.20:"+port, byTUN)
+	start = time.Now()
+	if err := c.Update(options()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("updated in %v", time.Since(start))
+	both(t, farWeb+":"+port, byTUN)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	sameAs(t, before)
+}

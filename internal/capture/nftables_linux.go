@@ -71,6 +71,9 @@ func (g Guard) add(k *kernel) (bool, error) {
 		nfMessage(unix.NFT_MSG_DELTABLE, 0, name),
 		nfMessage(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, name, attrBig(unix.NFTA_TABLE_FLAGS, flags)),
 	}
+	for _, s := range g.Sets {
+		msgs = append(msgs, s.create()...)
+	}
 	for _, c := range g.Chains {
 		msgs = append(msgs, c.create())
 	}
@@ -97,8 +100,19 @@ func (k *kernel) dropGuard() error {
 	return err
 }
 
-// batch sends changes that come into force together or not at all.
+// batch sends changes that come into force together or not at all. Only the last is acknowledged, which is
+// after all of them: hundreds of acknowledgements would not fit into the socket.
 func (k *kernel) batch(msgs []message) error {
+	size := 0
+	for i := range msgs {
+		size += headerLen + len(msgs[i].body)
+		if i < len(msgs)-1 {
+			msgs[i].flags &^= unix.NLM_F_ACK
+		}
+	}
+	// The kernel counts what it puts around the bytes as well. In a user namespace it gives no more room than the
+	// usual, which is enough for a few thousand networks; the write says so where it is not.
+	_ = unix.SetsockoptInt(k.nf.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*size+receiveSize)
 	frame := make([]byte, nfFixed)
 	binary.BigEndian.PutUint16(frame[2:], unix.NFNL_SUBSYS_NFTABLES)
 	all := slices.Concat([]message{{unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, frame}}, msgs,

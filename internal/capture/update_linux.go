@@ -39,8 +39,9 @@ var errClosed = errors.New("the capture is closed")
 // longer.
 func (c *Capture) moveTo(next *Capture) error {
 	next.done = make([]bool, len(next.steps))
+	old, wanted := c.places(), next.places()
 	for i, s := range next.steps {
-		if c.has(s) >= 0 {
+		if _, ok := old[s.String()]; ok {
 			continue
 		}
 		if err := next.take(i); err != nil {
@@ -49,14 +50,14 @@ func (c *Capture) moveTo(next *Capture) error {
 	}
 	var errs []error
 	for i, s := range slices.Backward(c.steps) {
-		at := next.has(s)
+		at, stays := wanted[s.String()]
 		switch {
-		case at >= 0:
+		case stays:
 			next.done[at] = next.done[at] || c.done[i]
 		case !c.done[i] || c.isGuard(i) && next.isGuard(0): // not ours, or replaced
 		default:
 			if err := s.remove(c.kernel); err != nil {
-				errs = append(errs, fmt.Errorf("take back %v: %w", s, err))
+				errs = append(errs, fmt.Errorf("take back %s: %w", label(s), err))
 			}
 		}
 	}
@@ -64,9 +65,13 @@ func (c *Capture) moveTo(next *Capture) error {
 	return errors.Join(errs...)
 }
 
-// has is where a step is that does the same; -1 when there is none.
-func (c *Capture) has(s Step) int {
-	return slices.IndexFunc(c.steps, func(own Step) bool { return own.String() == s.String() })
+// places are those of the steps, by what they do.
+func (c *Capture) places() map[string]int {
+	m := make(map[string]int, len(c.steps))
+	for i, s := range c.steps {
+		m[s.String()] = i
+	}
+	return m
 }
 
 // comeBack takes back what was done of next. The guard is replaced once more.
