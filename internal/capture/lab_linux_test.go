@@ -35,6 +35,7 @@ const (
 	hostPublic = "2001:db8:77::1"
 	lanNet6    = "2001:db8:77::2"
 	clientLAN  = "192.168.88.2"
+	clientLAN6 = "2001:db8:88::2"
 
 	port    = "7000" // answers with the word "far"
 	testTUN = "owtun0"
@@ -171,6 +172,7 @@ func newUplink(t *testing.T) *peer {
 		ip addr add 203.0.113.20/32 dev lo
 		ip link set far0 up
 		ip route add 192.168.88.0/24 via 192.168.77.1
+		ip route add 2001:db8:88::/64 via 2001:db8:77::1
 		ip route add 172.19.0.0/16 via 192.168.77.1`)
 	sh(t, nil, `ip addr add 192.168.77.1/24 dev up0
 		ip addr add 2001:db8:77::1/64 dev up0 nodad
@@ -195,14 +197,18 @@ func newClient(t *testing.T) *peer {
 	t.Helper()
 	client := newPeer(t)
 	sh(t, nil, `echo 1 >/proc/sys/net/ipv4/ip_forward
+		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 		echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
 		ip link add lan0 type veth peer name cli0`)
 	sh(t, nil, fmt.Sprintf("ip link set cli0 netns %d", client.cmd.Process.Pid))
 	sh(t, client, `ip link set lo up
 		ip addr add 192.168.88.2/24 dev cli0
+		ip addr add 2001:db8:88::2/64 dev cli0 nodad
 		ip link set cli0 up
-		ip route add default via 192.168.88.1`)
+		ip route add default via 192.168.88.1
+		ip route add default via 2001:db8:88::1`)
 	sh(t, nil, `ip addr add 192.168.88.1/24 dev lan0
+		ip addr add 2001:db8:88::1/64 dev lan0 nodad
 		ip link set lan0 up`)
 	if got := client.do(t, "listen", "tcp", clientLAN+":"+port); got != "ok" {
 		t.Fatal(got)

@@ -200,14 +200,14 @@ END`)
 		o := options()
 		o.Strict = strict != ""
 		c := mustApply(t, o)
-		asks(byFar, farWeb+":"+port, farWeb+":53", farLAN+":"+port)
+		asks(byFar, farWeb+":"+port, farWeb+":53", farLAN+":"+port, "["+farWeb6+"]:"+port)
 		published(byFar)
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 		o.Forward = true
 		c = mustApply(t, o)
-		asks(byTUN, farWeb+":"+port, farWeb+":53", farLAN+":53")
+		asks(byTUN, farWeb+":"+port, farWeb+":53", farLAN+":53", "["+farWeb6+"]:"+port, "["+farWeb6+"]:53")
 		asks(byFar, farLAN+":"+port)
 		published(silence) // the strict check of reverse paths does not see the mark
 		sh(t, nil, "echo 2 >/proc/sys/net/ipv4/conf/up0/rp_filter")

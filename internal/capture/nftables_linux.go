@@ -110,8 +110,8 @@ func (k *kernel) batch(msgs []message) error {
 			msgs[i].flags &^= unix.NLM_F_ACK
 		}
 	}
-	// The kernel counts what it puts around the bytes as well. In a user namespace it gives no more room than the
-	// usual, which is enough for a few thousand networks; the write says so where it is not.
+	// The kernel counts what it puts around the bytes as well. In a user namespace it gives no more room than
+	// the usual, which is enough for a few thousand networks; the write says so where it is not.
 	_ = unix.SetsockoptInt(k.nf.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*size+receiveSize)
 	frame := make([]byte, nfFixed)
 	binary.BigEndian.PutUint16(frame[2:], unix.NFNL_SUBSYS_NFTABLES)

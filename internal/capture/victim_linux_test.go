@@ -225,8 +225,14 @@ func TestKillSwitchHoldsForOthers(t *testing.T) {
 			farWeb + ":53":      blocked,
 			farLAN + ":53":      blocked,
 			farLAN + ":" + port: byFar,
+
+			"[" + farWeb6 + "]:" + port: blocked,
 		} {
-			got := client.do(t, "ask", proto, target, clientLAN, map[string]string{blocked: silence}[want])
+			from := clientLAN
+			if strings.HasPrefix(target, "[") {
+				from = clientLAN6
+			}
+			got := client.do(t, "ask", proto, target, from, map[string]string{blocked: silence}[want])
 			if got != want && (got != silence || want != blocked) { // the kernel is sparing with such errors
 				t.Errorf("the client asks %s %s: answered by %q, want %q", proto, target, got, want)
 			}
