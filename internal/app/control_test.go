@@ -18,16 +18,24 @@ import (
 
 const testToken = "0123456789abcdef"
 
+// listenerAddr is where the program listens for something.
+func listenerAddr(t *testing.T, a *App, kind string) (addr string) {
+	t.Helper()
+	waitFor(t, kind+" listener", func() bool {
+		for _, l := range a.Report().Listeners {
+			if l.Kind == kind {
+				addr = l.Addr
+			}
+		}
+		return addr != ""
+	})
+	return addr
+}
+
 // statusAddr is where the program answers.
 func statusAddr(t *testing.T, a *App) string {
 	t.Helper()
-	for _, l := range a.Report().Listeners {
-		if l.Kind == kindStatus {
-			return l.Addr
-		}
-	}
-	t.Fatal("no status listener")
-	return ""
+	return listenerAddr(t, a, kindStatus)
 }
 
 // post makes a call that changes something, and returns the answer's status and body.
