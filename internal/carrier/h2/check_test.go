@@ -113,3 +113,23 @@ func TestADownloadIsAnAnswer(t *testing.T) {
 		p.wantAlive()
 	})
 }
+
+// An answer that waited while the program was stopped says nothing of the path.
+func TestRoundTripOfAStop(t *testing.T) {
+	inSession(t, func(t *testing.T, p *script) {
+		p.open()
+		f := checked(p)
+		time.Sleep(time.Millisecond)
+		p.do(p.fr.WritePing(true, [8]byte(f.payload)))
+		f = checked(p)
+		p.c.mu.Lock()
+		p.c.pingSent = p.c.pingSent.Add(-time.Minute)
+		p.c.mu.Unlock()
+		p.do(p.fr.WritePing(true, [8]byte(f.payload)))
+		p.c.mu.Lock()
+		defer p.c.mu.Unlock()
+		if p.c.rtt > time.Second {
+			t.Errorf("the round trip is taken for %v", p.c.rtt)
+		}
+	})
+}

@@ -170,6 +170,9 @@ func (c *Conn) pong(data [8]byte) {
 	now := time.Now()
 	sample := now.Sub(c.pingSent)
 	c.pingSent, c.measured = time.Time{}, now
+	if sample > pongLimit {
+		return // the program was stopped meanwhile
+	}
 	if c.rtt == 0 || sample < c.rtt {
 		c.rtt = sample
 		return

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/outline-cli-ws/outline-cli-ws/internal/carrier"
 )
 
@@ -73,5 +75,25 @@ func TestDoubtOfACheck(t *testing.T) {
 	}
 	if ask := d.refuse(8, now.Add(time.Second)); !ask || d.checked {
 		t.Error("a refusal after a sign of life must begin a doubt of its own")
+	}
+}
+
+// An acknowledgement that waited for a minute while the program was stopped says nothing of the path.
+func TestProbeTimeout(t *testing.T) {
+	const ms = time.Millisecond
+	for name, tt := range map[string]struct {
+		least, smoothed, deviation time.Duration
+		want                       time.Duration
+	}{
+		"a fast path":           {ms, 2 * ms, ms, 31 * ms},
+		"a satellite":           {600 * ms, 650 * ms, 50 * ms, 875 * ms},
+		"a slow path":           {time.Second, 2 * time.Second, 500 * ms, 4025 * ms},
+		"stopped for a minute":  {ms, 7500 * ms, 15 * time.Second, 27 * ms},
+		"stopped, on satellite": {600 * ms, 8 * time.Second, 15 * time.Second, 1225 * ms},
+	} {
+		s := quic.ConnectionStats{MinRTT: tt.least, SmoothedRTT: tt.smoothed, MeanDeviation: tt.deviation}
+		if got := probeTimeout(s); got != tt.want {
+			t.Errorf("%s: probeTimeout() = %v, want %v", name, got, tt.want)
+		}
 	}
 }

@@ -193,10 +193,15 @@ func patienceFor(s quic.ConnectionStats, every time.Duration) int {
 	return max(silentTicks, int(4*probeTimeout(s)/every)+1)
 }
 
-// probeTimeout is how long to wait for an acknowledgement (RFC 9002, section 6.2.1).
+// probeTimeout is how long to wait for an acknowledgement (RFC 9002, section 6.2.1). One that waited while
+// the program was stopped makes quic-go believe in a path of minutes; what no path takes is not believed.
 func probeTimeout(s quic.ConnectionStats) time.Duration {
-	const maxAckDelay = 25 * time.Millisecond
-	return s.SmoothedRTT + 4*s.MeanDeviation + maxAckDelay
+	const maxAckDelay, believable = 25 * time.Millisecond, 10 * time.Second
+	timeout := s.SmoothedRTT + 4*s.MeanDeviation + maxAckDelay
+	if timeout > believable {
+		timeout = 2*s.MinRTT + maxAckDelay
+	}
+	return timeout
 }
 
 // volume is what a connection moves between two looks.
