@@ -24,11 +24,14 @@ type Piece struct {
 	Text string
 }
 
-// programs are those that the pages know. Code within a line that begins with another word is no command.
+// programs are those that the pages may know. Code within a line that begins with another word is no command;
+// ip is not among them, since `ip rule` is a thing.
 var programs = []string{
-	".ci/run", "./outline-cli-ws", "cat", "cd", "chmod", "cp", "curl", "docker", "echo", "git", "go",
-	"install", "journalctl", "kill", "kubectl", "make", "mkdir", "openssl", "outline-cli-ws", "promtool",
-	"ssh", "sudo", "systemctl", "systemd-sysusers",
+	"./outline-cli-ws", ".ci/run", "apt", "apt-get", "brew", "cat", "cd", "chmod", "chown", "cp", "curl",
+	"dig", "docker", "echo", "env", "export", "git", "go", "golangci-lint", "grep", "install",
+	"iptables", "journalctl", "kill", "kubectl", "ln", "ls", "make", "mkdir", "mv", "nc", "nft", "openssl",
+	"outline-cli-ws", "pkill", "promtool", "rm", "scp", "setcap", "ssh", "sudo", "sysctl", "systemctl",
+	"systemd-analyze", "systemd-run", "systemd-sysusers", "tail", "tar", "touch", "wget",
 }
 
 // isCommand says whether code within a line is something to type: `go test ./...` is, `go` is a word.
