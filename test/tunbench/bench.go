@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -56,6 +58,9 @@ func bench(ctx context.Context, o options) error {
 	defer server.stop()
 	if _, err := server.line(); err != nil {
 		return err
+	}
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Printf("%d processors, load %s", runtime.NumCPU(), load)
 	}
 	samples := make(map[cell][]sample)
 	for range o.rounds {
@@ -202,7 +207,8 @@ func idleWakeups(r *child) (perSecond float64, err error) {
 	return (after - before) / idleTime.Seconds(), err
 }
 
-// fewestLost tries again when datagrams were lost: other work on this host loses some, and never gives any back.
+// fewestLost tries again when datagrams were lost: other work on this host loses some, and never gives any
+// back.
 func (l *lab) fewestLost(ctx context.Context, o options, r *child) (float64, error) {
 	fewest := math.Inf(1)
 	for range o.rounds {

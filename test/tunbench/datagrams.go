@@ -73,7 +73,7 @@ func (s serverPackets) WriteTo(b []byte, _ net.Addr) (int, error) {
 }
 
 func (s serverPackets) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, _, err := s.UDPConn.ReadFromUDPAddrPort(b)
+	n, _, err := s.ReadFromUDPAddrPort(b)
 	return n, &net.UDPAddr{IP: net.ParseIP(targetHost), Port: datagramPort}, err
 }
 

@@ -12,8 +12,8 @@ import (
 const (
 	clonePath  = "/dev/net/tun"
 	defaultMTU = 1500
-	// queueLen is how many packets wait while this program does not come to read: a busy host lets it wait for
-	// 50 ms and more, and the kernel's 500 are gone after 25 ms of 20,000 datagrams a second.
+	// queueLen is how many packets wait while this program does not come to read: a busy host lets it wait
+	// for 50 ms and more, and the kernel's 500 are gone after 25 ms of 20,000 datagrams a second.
 	queueLen = 4096
 
 	hintCapability = "CAP_NET_ADMIN is missing. Either give it to the program, with " +
