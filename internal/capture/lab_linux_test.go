@@ -217,13 +217,14 @@ func newClient(t *testing.T) *peer {
 	return client
 }
 
-// quiet waits until the kernel has given all devices their addresses, which IPv6 takes some time for.
+// quiet waits until the kernel has given all links their addresses, which IPv6 takes some time for.
 func quiet(t *testing.T) {
 	t.Helper()
-	for range 200 {
+	links := strings.Count(sh(t, nil, "ip -o link show type veth"), "\n")
+	for range 500 {
 		addrs, routes := sh(t, nil, "ip -6 addr"), sh(t, nil, "ip -6 route show table local")
-		n := strings.Count(addrs, "inet6")
-		if !strings.Contains(addrs, "tentative") && n == strings.Count(routes, "local ") {
+		if !strings.Contains(addrs, "tentative") && strings.Count(addrs, "inet6 fe80") == links &&
+			strings.Count(addrs, "inet6") == strings.Count(routes, "local ") {
 			return
 		}
 	}
