@@ -87,7 +87,8 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	a.metrics = metrics.New(Version(), a.Report)
 	open := new(dialer.Sockets)
 	a.network.sockets, a.network.probing = open, &a.probing
-	a.network.survey, a.network.log, a.network.changed = (*fleet).ways, log, a.tunnel.changed
+	a.network.survey = func(f *fleet) ways { return a.tunnel.outside(f.ways()) }
+	a.network.log, a.network.changed = log, a.tunnel.changed
 	none := &fleet{parts: parts{
 		budget: windows{}.budget(), buffers: new(sync.Once), open: open, log: log,
 		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +33,10 @@ type tunnel struct {
 	names  *dnsforward.Forwarder // nil: queries are datagrams like others
 	auto   bool                  // this program leads the traffic, not the user
 
+	elsewhere bool        // the device is in another namespace, whose routes are not ours
+	marked    uint32      // the mark of the program's own sockets when it started
+	looped    atomic.Bool // the way to a server leads into the tunnel
+
 	serving sync.WaitGroup
 	device  atomic.Pointer[tun.Device] // nil before it is open
 	mu      sync.Mutex
@@ -45,7 +48,10 @@ func newTunnel(c *config.Config, picker *balancer.Balancer, log *slog.Logger) *t
 	if !c.TUN.Enable {
 		return nil
 	}
-	t := &tunnel{log: log.With("inbound", "tun"), auto: leadsTraffic(c.TUN)}
+	t := &tunnel{
+		log: log.With("inbound", "tun"), auto: leadsTraffic(c.TUN),
+		elsewhere: c.TUN.NetNS != "", marked: c.Mark,
+	}
 	if c.TUN.DNS.Capture {
 		t.names = dnsforward.New(dnsforward.Options{
 			Stream: picker, Packet: picker, Servers: c.TUN.DNS.Servers, Logger: t.log,
@@ -102,7 +108,7 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 		t.close()
 		return err
 	}
-	if err := t.preflight(c, d, f); err != nil {
+	if err := t.preflight(f); err != nil {
 		t.close()
 		return err
 	}
@@ -163,31 +169,6 @@ func (t *tunnel) tellResolved(ctx context.Context, d *tun.Device) {
 	if err != nil && !errors.Is(err, resolved.ErrAbsent) {
 		t.log.WarnContext(ctx, "systemd-resolved not told of the tunnel", "err", err)
 	}
-}
-
-// errLoop says that the way to a server leads into the tunnel that needs it.
-var errLoop = errors.New("the way to an upstream leads into the tunnel itself")
-
-// preflight looks whether the servers can be reached past the tunnel.
-func (t *tunnel) preflight(c *config.Config, d *tun.Device, f *fleet) error {
-	if c.TUN.NetNS != "" {
-		return nil
-	}
-	for host, routes := range f.ways() {
-		loops := slices.ContainsFunc(routes, func(r dialer.Route) bool { return r.Link == d.Index() })
-		switch {
-		case !loops:
-			continue
-		case t.auto:
-			return fmt.Errorf("%w: %s", errLoop, host)
-		}
-		fix := fmt.Sprintf("ip rule add fwmark %d lookup main", c.Mark)
-		if c.Mark == 0 {
-			fix = "set fwmark: 123 and run: ip rule add fwmark 123 lookup main"
-		}
-		t.log.Warn("a server cannot be reached past the tunnel", "server", host, "err", errLoop, "fix", fix)
-	}
-	return nil
 }
 
 // changed is told that the network of this host has changed: firewalls and network daemons remove at times

@@ -71,8 +71,10 @@ func TestCrashWithKillSwitch(t *testing.T) {
 	before := snapshot(t)
 	p := startTunnel(t, o.config(t, "{enable: true, kill_switch: true}", "four"))
 	p.kill(t)
-	for _, host := range []string{web4 + ":" + whoPort, "[" + web6 + "]:" + whoPort, names4 + ":53", lan + ":53"} {
-		both(t, host, blocked)
+	for _, target := range []string{
+		web4 + ":" + whoPort, "[" + web6 + "]:" + whoPort, names4 + ":53", lan + ":53",
+	} {
+		both(t, target, blocked)
 	}
 	question{proto: "udp", target: web4 + ":" + whoPort, device: "up0"}.want(t, blocked)
 	question{proto: "tcp", target: web4 + ":" + whoPort, from: hostLAN}.want(t, blocked)

@@ -52,8 +52,8 @@ func (r *restless) end() map[string]int {
 	return r.got
 }
 
-// Nothing but the upstream's traffic is on the uplink, whatever becomes of the program and its upstreams; who needs the
-// LAN or asks from outside notices nothing.
+// Nothing but the upstream's traffic is on the uplink, whatever becomes of the program and its upstreams; who
+// needs the LAN or asks from outside notices nothing.
 func TestNothingLeaks(t *testing.T) {
 	if !onMachine(t) {
 		return
@@ -105,8 +105,7 @@ func TestNothingLeaks(t *testing.T) {
 	sameAs(t, before)
 }
 
-// The first packets of the program itself, and those of the others while it starts: from the moment that it says so,
-// nothing else leaves; before that the machine is as it was.
+// The program's own start and end.
 func TestStartSendsNothingElse(t *testing.T) {
 	if !onMachine(t) {
 		return

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
 
@@ -46,7 +48,7 @@ func TestExcluded(t *testing.T) {
 	}
 	o := newMachine(t)
 	before := snapshot(t)
-	config := o.config(t, `{enable: true, exclude: [203.0.113.16/28, "2001:db8:1::10"], exclude_uids: 4321}`, "four")
+	config := o.config(t, `{enable: true, exclude: [203.0.113.16/28, "`+web6+`"], exclude_uids: 4321}`, "four")
 	p := startTunnel(t, config)
 	both(t, "203.0.113.20:"+whoPort, direct)
 	both(t, "["+web6+"]:"+whoPort, direct)
@@ -183,8 +185,11 @@ func TestCapability(t *testing.T) {
 	o := newMachine(t)
 	node := filepath.Join(t.TempDir(), "tun")
 	sh(t, nil, "mknod -m 666 "+node+" c 10 200; mount --bind "+node+" /dev/net/tun")
+	t.Cleanup(func() { _ = unix.Unmount("/dev/net/tun", unix.MNT_DETACH) })
 	before := snapshot(t)
-	user := []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all,+net_admin"}
+	user := []string{
+		"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all,+net_admin",
+	}
 	config := o.config(t, "{enable: true, kill_switch: true}", "four")
 	able := append(user, "--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin")
 	p := startTunnel(t, config, able...)

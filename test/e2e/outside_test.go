@@ -32,8 +32,8 @@ const (
 	who        = "who"
 )
 
-// farAddrs are the addresses outside that are not on the uplink's link. The servers that a tunnel asks for names unless
-// told otherwise are among them.
+// farAddrs are the addresses outside that are not on the uplink's link. The servers that a tunnel asks for
+// names unless told otherwise are among them.
 func farAddrs() []string {
 	return []string{
 		web4 + "/32", "203.0.113.20/32", web6 + "/128", names4 + "/32", names6 + "/128",

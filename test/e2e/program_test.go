@@ -54,8 +54,8 @@ func (o *outside) config(t *testing.T, tun string, servers ...string) string {
 				at[i] = strings.Replace(at[i], server4, serverName, 1)
 			}
 		}
-		fmt.Fprintf(&b, "  - {name: %q, tcp_wss: %q, udp_wss: %q, cipher: chacha20-ietf-poly1305, secret: secret}\n",
-			name, at[0], at[1])
+		fmt.Fprintf(&b, "  - {name: %q, tcp_wss: %q, udp_wss: %q, ", name, at[0], at[1])
+		b.WriteString("cipher: chacha20-ietf-poly1305, secret: secret}\n")
 	}
 	return b.String()
 }
@@ -84,7 +84,8 @@ func start(t *testing.T, config string, before ...string) *program {
 	t.Cleanup(func() {
 		p.kill(t)
 		if t.Failed() {
-			t.Logf("the program's log:\n%s", p.log)
+			lines := strings.Split(p.log.String(), "\n")
+			t.Logf("the program's log ends with:\n%s", strings.Join(lines[max(0, len(lines)-80):], "\n"))
 		}
 	})
 	return p
@@ -120,11 +121,11 @@ func (p *program) says(t *testing.T, text string) {
 			if strings.Contains(p.log.String(), text) {
 				return
 			}
-			t.Fatalf("the program ended without saying %q:\n%s", text, p.log)
+			t.Fatalf("the program ended without saying %q", text)
 		default:
 		}
 	}
-	t.Fatalf("the program does not say %q:\n%s", text, p.log)
+	t.Fatalf("the program does not say %q", text)
 }
 
 // kill is a crash.
@@ -141,10 +142,10 @@ func (p *program) stop(t *testing.T) {
 	select {
 	case <-p.ended:
 	case <-time.After(20 * time.Second):
-		t.Fatalf("the program does not end:\n%s", p.log)
+		t.Fatalf("the program does not end")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("the program ended with status %d, want 0:\n%s", code, p.log)
+		t.Errorf("the program ended with status %d, want 0", code)
 	}
 }
 
@@ -159,5 +160,5 @@ func (p *program) hup(t *testing.T, config string) {
 			return
 		}
 	}
-	t.Fatalf("the program does not reload:\n%s", p.log)
+	t.Fatalf("the program does not reload")
 }

@@ -20,8 +20,8 @@ const (
 	serviceText = "2222"
 )
 
-// serve opens that service. Datagrams have an address of their own: what a socket without one answers to hosts that are
-// not neighbours is, to the kernel, what a program sends by itself.
+// serve opens that service. Its sockets for datagrams have an address: what one without answers to hosts that
+// are not neighbours is, to the kernel, what a program sends by itself.
 func serve(t *testing.T) {
 	t.Helper()
 	for _, host := range []string{hostLAN, host6} {

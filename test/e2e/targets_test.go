@@ -16,8 +16,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// answerWho answers every datagram, and the first bytes of every connection, with the address of who sent it. What else
-// comes over a connection is sent back.
+// answerWho answers every datagram, and the first bytes of every connection, with the address of who sent it.
+// What else comes over a connection is sent back.
 func answerWho(addr string) error {
 	p, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", addr)
 	if err != nil {

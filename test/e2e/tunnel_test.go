@@ -154,22 +154,29 @@ func TestThroughput(t *testing.T) {
 	}
 	o := newMachine(t)
 	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
-	sh(t, o, "iperf3 -s -D -B "+web4+"; iperf3 -s -D -B "+web6)
-	for _, host := range []string{web4, web6} {
-		for _, flags := range []string{"", "-R", "-P 8", "-P 8 -R"} {
-			out := sh(t, nil, "iperf3 -J -t 2 -c "+host+" "+flags)
-			var got struct {
-				End struct {
-					Received struct {
-						Bits float64 `json:"bits_per_second"`
-					} `json:"sum_received"`
-				}
-			}
-			if err := json.Unmarshal([]byte(out), &got); err != nil || got.End.Received.Bits < 1e6 {
-				t.Errorf("iperf3 %s %s: %v\n%s", host, flags, err, out)
-			}
-			t.Logf("iperf3 -c %s %s: %.2f Gbit/s", host, flags, got.End.Received.Bits/1e9)
+	for i, host := range []string{web4, web6} {
+		for j, flags := range []string{"", "-R", "-P 8", "-P 8 -R"} {
+			at := fmt.Sprintf("%s -p %d", host, 5201+4*i+j)
+			sh(t, o, "iperf3 -s -1 -D -B "+at)
+			t.Logf("iperf3 -c %s %s: %.2f Gbit/s", host, flags, iperf(t, at+" "+flags))
 		}
 	}
 	p.stop(t)
+}
+
+// iperf returns the gigabits per second that arrived.
+func iperf(t *testing.T, flags string) float64 {
+	t.Helper()
+	out := sh(t, nil, "iperf3 -J -t 2 --connect-timeout 5000 -c "+flags)
+	var got struct {
+		End struct {
+			Received struct {
+				Bits float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.End.Received.Bits < 1e6 {
+		t.Errorf("iperf3 %s: %v\n%s", flags, err, out)
+	}
+	return got.End.Received.Bits / 1e9
 }

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire counts every packet on a device, by what it is: "tcp 198.51.100.1:9000" has the end that is not the machine.
+// wire counts every packet on a device, by what it is: "tcp 198.51.100.1:9000" has the end that is not the
+// machine.
 type wire struct {
 	fd int
 
@@ -133,7 +134,7 @@ func (o *outside) onWire(t *testing.T) map[string]int {
 	return r.Wire
 }
 
-// wantOnWire finds what was on the uplink and is not allowed there. ARP and the neighbours of IPv6 always are.
+// wantOnWire finds what was on the uplink and is not allowed there. Neighbours always are.
 func (o *outside) wantOnWire(t *testing.T, what string, allowed ...string) {
 	t.Helper()
 	seen := o.onWire(t)
