@@ -2,6 +2,8 @@ package app
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -51,4 +53,48 @@ func TestListenAllOrNone(t *testing.T) {
 		return
 	}
 	again.Close()
+}
+
+// TestNothingButSocketsIsRemoved has files, folders and links stay where a unix socket was to be.
+func TestNothingButSocketsIsRemoved(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	if err := os.WriteFile(at("file"), []byte("of somebody"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(at("folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", at("link")); err != nil {
+		t.Skip(err)
+	}
+	for _, name := range []string{"file", "folder", "link"} {
+		l, err := listenUnix(t.Context(), at(name))
+		if err == nil {
+			l.Close()
+			t.Errorf("listens in the place of a %s", name)
+		}
+		if _, err := os.Lstat(at(name)); err != nil {
+			t.Errorf("the %s is gone: %v", name, err)
+		}
+	}
+}
+
+func TestSocketThatWasLeftBehindIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	before, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := listenUnix(t.Context(), path); err == nil {
+		l.Close()
+		t.Fatal("took the place of a socket that is in use")
+	}
+	before.SetUnlinkOnClose(false)
+	before.Close()
+	l, err := listenUnix(t.Context(), path)
+	if err != nil {
+		t.Fatalf("listenUnix = %v, want nil: nobody uses it", err)
+	}
+	l.Close()
 }
