@@ -78,7 +78,7 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 		doors:    make(map[place]*door),
 	}
 	a.server = &socks5.Server{Logger: log, Observer: a.inbound}
-	a.gate = gate.New(gate.Options{Logger: log, GiveUp: a.server.CutNewest})
+	a.gate = gate.New(gate.Options{Logger: log, GiveUp: a.cutNewest})
 	a.server.Gate = a.gate
 	a.tunnel = newTunnel(c, a.balancer, log)
 	if a.tunnel != nil {

@@ -18,13 +18,15 @@ const (
 	// leastWindow fills one of the blocks in which HTTP/2 holds what arrived.
 	leastWindow = 16 << 10
 
+	// textSize is what the program takes that is the same for all: its text, and tables.
+	textSize = 12 << 20
 	// What a flow takes over each carrier while nothing moves in it, with the sockets that the kernel holds
-	// for it and a share of what all have in common.
-	flowH1 = 64 << 10
-	flowH2 = 24 << 10
-	flowH3 = 40 << 10
+	// for it.
+	flowH1 = 48 << 10
+	flowH2 = 20 << 10
+	flowH3 = 32 << 10
 	// There is one association, and one connection on its way in, for so much memory.
-	rareSize = 192 << 10
+	rareSize = 320 << 10
 	// maxFlows is how many flows there may be whatever the memory. It is the number of connections that the
 	// inbound takes.
 	maxFlows = 16384
@@ -78,26 +80,27 @@ func flowSize(c *config.Config) int64 {
 
 // memoryOf shares out a limit, 0 is none, for flows of a size.
 //
-// A fifth stays outside of Go's runtime, for the program's text and for what the kernel holds, most of all
-// sockets. Windows and buffers shrink with the limit, so that servers cannot fill it by sending to
-// applications that do not read. There may be as many flows as fit while all are idle; when they take more,
-// the gate finds out.
+// What the text leaves is for flows. Go's runtime keeps to a little less, because of what the kernel holds,
+// most of all sockets. Windows and buffers shrink with the limit, so that servers cannot fill it by sending
+// to applications that do not read. There may be as many flows as fit while all are idle; when they take
+// more, the gate finds out.
 func memoryOf(limit, flow int64) memory {
 	if limit <= 0 {
 		return memory{}
 	}
-	few := int(min(limit/rareSize, maxFlows/8))
+	own := max(limit-textSize, limit/4)
+	few := int(min(own/rareSize, maxFlows))
 	m := memory{
-		heap: limit / 5 * 4,
+		heap: own / 16 * 15,
 		flows: gate.Limits{
-			Streams: int(min(limit/flow, maxFlows)), Packets: few, Waiting: few / 2,
-			Process: limit, Heap: limit / 5 * 4,
+			Streams: int(min(own/flow, maxFlows)), Packets: few, Waiting: few / 2,
+			Process: own, Heap: own / 16 * 15,
 		},
 		outside: few,
 	}
 	if limit < plenty {
 		m.windows.h2 = h2.Windows{
-			Base: max(limit/4096, leastWindow), First: max(limit/1024, leastWindow), Growth: limit / 16,
+			Base: max(limit/4096, leastWindow), First: max(limit/1024, leastWindow), Growth: limit / 32,
 		}
 		share := uint64(limit) // a connection has room for 64 streams that were fast and that nobody reads
 		m.windows.h3 = h3.Windows{First: share / 2048, Most: share / 512, Conn: share / 8}
@@ -133,4 +136,13 @@ func (h *heapLimit) use(limit int64) {
 	default:
 		h.set(limit)
 	}
+}
+
+// cutNewest resets the newest flows of every inbound, one in so many, and returns how many these were.
+func (a *App) cutNewest(oneIn int, cause error) int {
+	n := a.server.CutNewest(oneIn, cause)
+	if a.tunnel != nil {
+		n += a.tunnel.server.CutNewest(oneIn, cause)
+	}
+	return n
 }

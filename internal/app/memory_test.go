@@ -15,20 +15,20 @@ import (
 
 func TestMemoryOf(t *testing.T) {
 	const mib = 1 << 20
-	const limit = 64 * mib
+	const limit, own = 64 * mib, 52 * mib
 	if got := memoryOf(0, flowH2); got != (memory{}) {
 		t.Errorf("memoryOf(0) = %+v, want nothing", got)
 	}
 	got := memoryOf(limit, flowH2)
 	want := memory{
-		heap: limit / 5 * 4,
+		heap: own / 16 * 15,
 		windows: windows{
-			h2: h2.Windows{Base: 16 << 10, First: 64 << 10, Growth: 4 * mib},
+			h2: h2.Windows{Base: 16 << 10, First: 64 << 10, Growth: 2 * mib},
 			h3: h3.Windows{First: 32 << 10, Most: 128 << 10, Conn: 8 * mib},
 		},
 		socket:  64 << 10,
-		flows:   gate.Limits{Streams: 2730, Packets: 341, Waiting: 170, Heap: limit / 5 * 4, Process: limit},
-		outside: 341,
+		flows:   gate.Limits{Streams: 2662, Packets: 166, Waiting: 83, Process: own, Heap: own / 16 * 15},
+		outside: 166,
 	}
 	if got != want {
 		t.Errorf("memoryOf(64 MiB) = %+v, want %+v", got, want)
@@ -63,10 +63,10 @@ func TestPlenty(t *testing.T) {
 		t.Errorf("memoryOf(1 GiB) = %+v, want the usual windows", got)
 	}
 	w := memoryOf(plenty-1, flowH2).windows.h2
-	if w.Base < 255<<10 || w.Growth < windowBudget/2-1 || w.First < w.Base {
+	if w.Base < 255<<10 || w.Growth < windowBudget/4-1 || w.First < w.Base {
 		t.Errorf("windows just below 1 GiB are %+v, want nearly the usual ones", w)
 	}
-	if got := memoryOf(1<<40, flowH2); got.flows.Streams != maxFlows || got.outside != maxFlows/8 {
+	if got := memoryOf(1<<40, flowH2); got.flows.Streams != maxFlows || got.outside != maxFlows {
 		t.Errorf("memoryOf(1 TiB) = %+v, want %d flows", got, maxFlows)
 	}
 }
@@ -139,8 +139,8 @@ func TestFlowSize(t *testing.T) {
 			if got := flowSize(c); got != tt.want {
 				t.Errorf("flowSize = %d, want %d", got, tt.want)
 			}
-			if n := int64(memoryOf(64<<20, tt.want).flows.Streams); n != 64<<20/tt.want {
-				t.Errorf("%d flows in 64 MiB, want %d", n, 64<<20/tt.want)
+			if n := int64(memoryOf(64<<20, tt.want).flows.Streams); n != 52<<20/tt.want {
+				t.Errorf("%d flows in 64 MiB, want %d", n, 52<<20/tt.want)
 			}
 		})
 	}
@@ -191,7 +191,7 @@ func TestMemoryLimitIsReloaded(t *testing.T) {
 	echo := startTarget(t, target, err)
 	first := connect(t, c, echo.Addr())
 	ask(t, first, "before")
-	if got, want := debug.SetMemoryLimit(-1), int64((512<<20)/5*4); got != want {
+	if got, want := debug.SetMemoryLimit(-1), memoryOf(512<<20, flowH1).heap; got != want {
 		t.Errorf("limit of the runtime = %d, want %d", got, want)
 	}
 

@@ -4,7 +4,7 @@ import "testing"
 
 func TestMemoryLimit(t *testing.T) {
 	const want = "want a size like 64MiB"
-	const least = "must be 32MiB or more; 0 is no limit"
+	const least = "must be 48MiB or more; 0 is no limit"
 	tests := []struct {
 		value string
 		want  any
@@ -13,13 +13,13 @@ func TestMemoryLimit(t *testing.T) {
 		{"64 mib", int64(64 << 20)},
 		{"65536KiB", int64(64 << 20)},
 		{"2GiB", int64(2 << 30)},
-		{"32MiB", int64(32 << 20)},
+		{"48MiB", int64(48 << 20)},
 		{"0", int64(0)},
 		{"0MiB", int64(0)},
 		{"auto", int64(MemoryAuto)},
 		{"Auto", int64(MemoryAuto)},
 		{"null", int64(MemoryAuto)},
-		{"31MiB", least},
+		{"47MiB", least},
 		{"1KiB", least},
 		{"64", "got a number, " + want},
 		{"67108864", "got a number, " + want},

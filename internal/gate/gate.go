@@ -26,7 +26,7 @@ type Limits struct {
 	Streams int   // at once; 0 = any number
 	Packets int   // associations at once; 0 = any number
 	Waiting int   // of each kind, for room; what comes beyond is refused at once. 0 = any number
-	Process int64 // bytes that the process may take; 0 = not looked at
+	Process int64 // bytes that the process may take, without its text; 0 = not looked at
 	Heap    int64 // bytes of these that the Go runtime is told to keep to
 }
 

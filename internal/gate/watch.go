@@ -8,8 +8,10 @@ import (
 const (
 	// lookEvery is how often memory is looked at.
 	lookEvery = 100 * time.Millisecond
-	// stale is how long nothing may have been collected while somebody waits for memory.
-	stale = 500 * time.Millisecond
+	// stale is how old the last collection has to be before we ask for another one.
+	stale = 100 * time.Millisecond
+	// mercy is how long flows that were given up have to end before more are.
+	mercy = 500 * time.Millisecond
 	// complaintInterval is how often refusals are logged at most.
 	complaintInterval = 10 * time.Second
 	// oneIn is the share of the flows that is given up at once.
@@ -41,38 +43,63 @@ type watch struct {
 
 	collections uint64
 	collected   time.Time // when these were first seen
+	resident    int64     // what the process takes
+	settled     int64     // the least that it took since then
 	gave        time.Time // when flows were given up last
-	spared      uint64    // nothing is given up before so many collections
 
 	complained time.Time
 	logged     refusals
 }
 
-// look closes the gate when the process takes three quarters of what it may, and that is no garbage: four
-// fifths of what the runtime may have are in use. The rest is for what the flows inside may still need, and
-// keeps collections rare. When the process takes seven eighths, which collections could not prevent, it gives
-// flows up, and waits for a whole collection to see what that brought.
+// state is how much memory is in use.
+type state struct {
+	tight  bool // the process takes five sixths of what it may
+	short  bool // and it is no garbage: nobody else comes in
+	danger bool // and it takes more than it may
+}
+
+// look shuts the gate while memory is short. What is left is for what the flows inside may still need: their
+// stacks and buffers grow with every byte that moves. In danger it gives flows up, but never for what a
+// collection would bring.
 func (w *watch) look(ctx context.Context, now time.Time) {
-	most := w.limits.Load()
+	most := *w.limits.Load()
 	if most.Process == 0 {
 		w.short.Store(false)
 		return
 	}
-	used, collections := w.options.Memory.Use()
-	if collections != w.collections {
-		w.collections, w.collected = collections, now
-	}
-	resident := w.options.Memory.Resident()
-	w.short.Store(used > most.Heap/5*4 && resident > most.Process/4*3)
-	danger := resident > most.Process/8*7
-	waiting := w.streams.waiting.Load() + w.packets.waiting.Load()
-	switch {
-	case danger && collections >= w.spared && now.Sub(w.gave) >= stale:
-		w.giveUp(ctx)
-		w.spared, w.gave = collections+2, now // the next may be under way
-	case (danger || w.short.Load() && waiting > 0) && now.Sub(w.collected) >= stale:
+	s := w.read(most, now)
+	if s.tight && w.worthCollecting(most) && now.Sub(w.collected) >= stale {
 		w.options.Memory.Collect()
+		s = w.read(most, now)
 	}
+	w.short.Store(s.short)
+	if s.danger && now.Sub(w.gave) >= mercy {
+		w.giveUp(ctx)
+		w.gave, w.settled = now, 0 // so that a collection shows what it brought
+	}
+}
+
+func (w *watch) read(most Limits, now time.Time) state {
+	used, collections := w.options.Memory.Use()
+	resident := w.options.Memory.Resident()
+	if collections != w.collections {
+		w.collections, w.collected, w.settled = collections, now, resident
+	}
+	w.settled = min(w.settled, resident)
+	w.resident = resident
+	needed := used > most.Heap/8*7
+	return state{
+		tight:  resident > most.Process/6*5,
+		short:  needed && resident > most.Process/6*5,
+		danger: needed && resident > most.Process,
+	}
+}
+
+// worthCollecting reports whether the process has grown since the last collection, which stacks do that no
+// allocation accounts for, or somebody waits for what others may have left.
+func (w *watch) worthCollecting(most Limits) bool {
+	waiting := w.streams.waiting.Load() + w.packets.waiting.Load()
+	return waiting > 0 || w.resident-w.settled > most.Process/64
 }
 
 func (w *watch) giveUp(ctx context.Context) {

@@ -19,6 +19,7 @@ type fakeMemory struct {
 	mu          sync.Mutex
 	used        int64
 	resident    int64
+	collected   int64 // what it is after a collection; 0 = the same
 	collections uint64
 
 	asked atomic.Int64 // to collect
@@ -41,6 +42,16 @@ func (m *fakeMemory) Collect() {
 	defer m.mu.Unlock()
 	m.asked.Add(1)
 	m.collections++
+	if m.collected > 0 {
+		m.resident = m.collected
+	}
+}
+
+// grow has the process take more, until a collection.
+func (m *fakeMemory) grow(resident, collected int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resident, m.collected = resident, collected
 }
 
 func (m *fakeMemory) set(used, resident int64) {
@@ -97,12 +108,12 @@ func settle() {
 
 func TestShortMemoryShutsTheGate(t *testing.T) {
 	inWatch(t, Limits{Heap: 1000, Process: 2000}, func(t *testing.T, w *watched) {
-		for used, resident := range map[int64]int64{800: 1700, 900: 1500} { // garbage, and never touched
+		for used, resident := range map[int64]int64{875: 1900, 900: 1665} { // garbage, and never touched
 			w.memory.set(used, resident)
 			settle()
 			must(t, w.Gate, "tcp")
 		}
-		w.memory.set(801, 1501)
+		w.memory.set(876, 1666)
 		settle()
 		if s := w.Stats(); !s.Short {
 			t.Errorf("Stats() = %+v, want memory to be short", s)
@@ -131,7 +142,7 @@ func TestShortMemoryShutsTheGate(t *testing.T) {
 // while nothing is allocated.
 func TestCollectsForThoseWhoWait(t *testing.T) {
 	inWatch(t, Limits{Heap: 1000, Process: 2000}, func(t *testing.T, w *watched) {
-		w.memory.set(900, 1501)
+		w.memory.set(900, 1700)
 		time.Sleep(10 * time.Second)
 		if n := w.memory.asked.Load(); n > 0 {
 			t.Errorf("%d collections for nobody", n)
@@ -144,7 +155,8 @@ func TestCollectsForThoseWhoWait(t *testing.T) {
 	})
 }
 
-// TestNewestFlowsAreGivenUp: some at once, and more only when a whole collection has shown what that brought.
+// TestNewestFlowsAreGivenUp: some at once, and more when those had time to end and a collection has shown
+// what that brought.
 func TestNewestFlowsAreGivenUp(t *testing.T) {
 	inWatch(t, Limits{Heap: 1000, Process: 2000}, func(t *testing.T, w *watched) {
 		cuts := func(when string, want int64) {
@@ -154,21 +166,24 @@ func TestNewestFlowsAreGivenUp(t *testing.T) {
 				t.Fatalf("cut %d times %s, want %d", n, when, want)
 			}
 		}
-		w.memory.set(1200, 1750)
+		time.Sleep(mercy)
+		w.memory.set(1200, 2000)
 		cuts("before there was danger", 0)
-		w.memory.set(1200, 1751)
+		w.memory.set(1200, 2001)
 		cuts("in danger", 1)
-		w.memory.set(1200, 1751)
-		time.Sleep(stale - 2*lookEvery)
-		cuts("before a whole collection", 1)
-		w.memory.set(1200, 1751)
-		cuts("after a whole collection", 2)
-		w.memory.set(1200, 1751)
-		w.memory.set(1200, 1751)
-		cuts("right after the last time", 2)
-		w.memory.set(700, 1501)
-		time.Sleep(2 * stale)
+		before := w.memory.asked.Load()
+		time.Sleep(mercy - 2*lookEvery)
+		cuts("before those had time to end", 1)
+		if w.memory.asked.Load() == before {
+			t.Error("no collection looks for what that brought")
+		}
+		cuts("when they had time", 2)
+		w.memory.set(1200, 2000)
+		time.Sleep(2 * mercy)
 		cuts("out of danger", 2)
+		w.memory.set(800, 2100)
+		time.Sleep(2 * mercy)
+		cuts("when it is garbage", 2)
 		if got, want := w.Stats().GivenUp, uint64(14); got != want {
 			t.Errorf("GivenUp = %d, want %d", got, want)
 		}
@@ -179,13 +194,16 @@ func TestNewestFlowsAreGivenUp(t *testing.T) {
 	})
 }
 
-// TestCollectsInDanger: what was given up is seen although nobody allocates.
-func TestCollectsInDanger(t *testing.T) {
+// TestCollectsBeforeItGivesUp: stacks grow without an allocation that would have them collected.
+func TestCollectsBeforeItGivesUp(t *testing.T) {
 	inWatch(t, Limits{Heap: 1000, Process: 2000}, func(t *testing.T, w *watched) {
-		w.memory.set(1200, 1751)
-		time.Sleep(10 * time.Second)
-		if n := w.cuts.Load(); n < 5 {
-			t.Errorf("cut %d times in ten seconds, want one a second or so", n)
+		w.memory.set(900, 1700)
+		settle()
+		w.memory.grow(2100, 1800) // as long as nobody collects
+		time.Sleep(2 * mercy)
+		synctest.Wait()
+		if cut, asked := w.cuts.Load(), w.memory.asked.Load(); cut > 0 || asked != 1 {
+			t.Errorf("cut %d times after %d collections, want 0 after 1", cut, asked)
 		}
 	})
 }
@@ -221,7 +239,7 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 // TestNoLimitsNoWork: a gate without limits looks at nothing, also when they are taken away.
 func TestNoLimitsNoWork(t *testing.T) {
 	inWatch(t, Limits{Heap: 1000, Process: 2000}, func(t *testing.T, w *watched) {
-		w.memory.set(900, 1501)
+		w.memory.set(900, 1700)
 		settle()
 		w.Update(Limits{})
 		synctest.Wait()

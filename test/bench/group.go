@@ -85,13 +85,16 @@ func (g *group) write(file string, n int64) error {
 	return os.WriteFile(filepath.Join(g.folder, file), strconv.AppendInt(nil, n, 10), 0)
 }
 
-// inside is a command that runs in the group from its first instruction on; nil is no group.
+// enter runs a program in the group from its first instruction on. The program is copied there, so that its
+// text counts for the group, as on a machine that has started it for the first time.
+const enter = `set -e; echo $$ >"$0"; cp "$1" "$1.inside"; own=$1.inside; shift; exec "$own" "$@"`
+
+// inside is a command that runs in the group; nil is no group.
 func (g *group) inside(command ...string) []string {
 	if g == nil {
 		return command
 	}
-	enter := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(g.folder, "cgroup.procs")}
-	return append(enter, command...)
+	return append([]string{"sh", "-c", enter, filepath.Join(g.folder, "cgroup.procs")}, command...)
 }
 
 // use returns the MiB in use now, and the most so far.

@@ -21,7 +21,7 @@ const (
 	// beyond is how many flows want in beside those that are held.
 	beyond = 1500
 	// rush is how many flows come at a time, for each MiB.
-	rush = 4
+	rush = 2
 	// recovery is how long after the load new flows may be refused.
 	recovery = 10 * time.Second
 )
