@@ -26,6 +26,9 @@ import (
 // looked up when it is needed.
 const lookUpTime = 5 * time.Second
 
+// repairEvery is for how long somebody else's flush of rules or tables may let traffic past the tunnel.
+const repairEvery = 10 * time.Second
+
 // tunnel is the full tunnel: a device, who serves it, and what leads this host's traffic to it.
 type tunnel struct {
 	log    *slog.Logger
@@ -38,6 +41,7 @@ type tunnel struct {
 	looped    atomic.Bool // the way to a server leads into the tunnel
 
 	serving sync.WaitGroup
+	stop    context.CancelFunc         // ends guard; nil before it is open
 	device  atomic.Pointer[tun.Device] // nil before it is open
 	mu      sync.Mutex
 	capture *capture.Capture // nil unless auto, before it is open and after
@@ -99,6 +103,9 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 		return err
 	}
 	t.device.Store(d)
+	guarding, stop := context.WithCancel(ctx)
+	t.stop = stop
+	t.serving.Go(func() { t.guard(guarding) })
 	t.serving.Go(func() {
 		if err := t.server.Serve(ctx, d); err != nil {
 			fail(err)
@@ -164,10 +171,37 @@ func (t *tunnel) tellResolved(ctx context.Context, d *tun.Device) {
 	if !t.auto || t.names == nil {
 		return
 	}
-	servers := []netip.Addr{t.capture.Addr4().Addr()}
-	err := resolved.Lead(ctx, resolved.SystemBus, d.Index(), servers)
+	neighbour := t.capture.Addr4().Addr().Next() // over the device, where every query is answered
+	err := resolved.Lead(ctx, resolved.SystemBus, d.Index(), []netip.Addr{neighbour})
 	if err != nil && !errors.Is(err, resolved.ErrAbsent) {
 		t.log.WarnContext(ctx, "systemd-resolved not told of the tunnel", "err", err)
+	}
+}
+
+// forgetResolved takes that back for a device that stays.
+func (t *tunnel) forgetResolved() {
+	d := t.device.Load()
+	if d == nil || d.Created() || !t.auto || t.names == nil {
+		return
+	}
+	err := resolved.Revert(context.Background(), resolved.SystemBus, d.Index())
+	if err != nil && !errors.Is(err, resolved.ErrAbsent) {
+		t.log.Warn("systemd-resolved not told that the tunnel ends", "err", err)
+	}
+}
+
+// guard repairs what leads traffic to the device now and then, until ctx ends: when a firewall is flushed,
+// nobody is told.
+func (t *tunnel) guard(ctx context.Context) {
+	ticker := time.NewTicker(repairEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			t.changed()
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -193,6 +227,10 @@ func (t *tunnel) close() {
 	if t == nil {
 		return
 	}
+	if t.stop != nil {
+		t.stop()
+	}
+	t.forgetResolved()
 	t.mu.Lock()
 	if t.capture != nil {
 		if err := t.capture.Close(); err != nil {
