@@ -22,6 +22,7 @@ var pages = []struct {
 	{"docs/status.md", (*Page).readStatus},
 	{"docs/metrics.md", (*Page).readMetrics},
 	{"docs/service.md", (*Page).readService},
+	{"docs/tun.md", (*Page).readTun},
 	{"CONTRIBUTING.md", (*Page).readContributing},
 	{"docs/decisions/0010-tunnel-stack.md", (*Page).readTunnelStack},
 }
