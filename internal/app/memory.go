@@ -103,7 +103,7 @@ func memoryOf(limit, flow int64) memory {
 			Base: max(limit/4096, leastWindow), First: max(limit/1024, leastWindow), Growth: limit / 32,
 		}
 		share := uint64(limit) // a connection has room for 64 streams that were fast and that nobody reads
-		m.windows.h3 = h3.Windows{First: share / 2048, Most: share / 512, Conn: share / 8}
+		m.windows.h3 = h3.Windows{First: share / 4096, Most: share / 1024, Conn: share / 16}
 		m.socket = int(limit / 1024)
 	}
 	return m

@@ -24,7 +24,7 @@ func TestMemoryOf(t *testing.T) {
 		heap: own / 16 * 15,
 		windows: windows{
 			h2: h2.Windows{Base: 16 << 10, First: 64 << 10, Growth: 2 * mib},
-			h3: h3.Windows{First: 32 << 10, Most: 128 << 10, Conn: 8 * mib},
+			h3: h3.Windows{First: 16 << 10, Most: 64 << 10, Conn: 4 * mib},
 		},
 		socket:  64 << 10,
 		flows:   gate.Limits{Streams: 2662, Packets: 166, Waiting: 83, Process: own, Heap: own / 16 * 15},
