@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ func newBench(tb testing.TB, s Settings) (d *datagrams, delivered chan struct{})
 	delivered = make(chan struct{}, maxQueued)
 	s.Packet = &network{echo: func(*upSocket, []byte, net.Addr) { delivered <- struct{}{} }}
 	d = newDatagrams(tb.Context(), datagramOptions{
-		settings: func() *Settings { return &s }, out: discard{}, counters: new(Counters),
+		settings: func() *Settings { return &s }, draining: new(atomic.Bool).Load,
+		out: discard{}, counters: new(Counters),
 		observer: unobserved{}, gate: openGate{}, log: slog.New(slog.DiscardHandler),
 	})
 	tb.Cleanup(d.close)

@@ -41,6 +41,7 @@ type datagrams struct {
 // datagramOptions are what datagrams work with.
 type datagramOptions struct {
 	settings func() *Settings
+	draining func() bool // no new associations
 	out      packetWriter
 	counters *Counters
 	observer Observer

@@ -3,6 +3,7 @@ package tun
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,7 +145,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add(first)
 	h := new(host)
 	d := newDatagrams(f.Context(), datagramOptions{
-		settings: func() *Settings { return new(Settings) }, out: h,
+		settings: func() *Settings { return new(Settings) }, draining: new(atomic.Bool).Load, out: h,
 		counters: new(Counters), observer: unobserved{}, gate: openGate{},
 	})
 	f.Cleanup(d.close)

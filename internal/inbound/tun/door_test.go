@@ -182,6 +182,7 @@ type door struct {
 	*datagrams
 	t        *testing.T
 	settings Settings
+	draining atomic.Bool
 	host     *host
 	network  *network
 	counters *Counters
@@ -194,7 +195,8 @@ func newDoor(t *testing.T) *door {
 	r := &door{t: t, host: new(host), network: new(network), counters: new(Counters), tally: new(tally)}
 	r.settings.Packet = r.network
 	r.datagrams = newDatagrams(t.Context(), datagramOptions{
-		settings: func() *Settings { return &r.settings }, out: r.host, counters: r.counters,
+		settings: func() *Settings { return &r.settings }, draining: r.draining.Load,
+		out: r.host, counters: r.counters,
 		observer: r.tally, gate: openGate{}, log: slog.New(slog.DiscardHandler),
 	})
 	return r

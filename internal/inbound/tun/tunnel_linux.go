@@ -51,8 +51,8 @@ func openTunnel(ctx context.Context, s *Server, d *Device) (*tunnel, error) {
 	}
 	t := &tunnel{server: s, device: d, endpoint: link, stack: netstack, ended: make(chan struct{})}
 	t.other = newDatagrams(ctx, datagramOptions{
-		settings: s.settings, out: link, counters: &s.Counters, observer: s.observer(),
-		gate: s.gate(), log: s.logger(),
+		settings: s.settings, draining: s.flows.isClosed, out: link, counters: &s.Counters,
+		observer: s.observer(), gate: s.gate(), log: s.logger(),
 	})
 	maxDials := defaultMaxDials
 	if s.MaxDials > 0 {

@@ -71,23 +71,37 @@ func (d *datagrams) handleUDP(p *ippacket.Packet) {
 		d.handleQuery(s, p, &u)
 		return
 	}
-	now := time.Now()
-	idle := idleOf(u.Target.Port())
-	a := d.table.find(u.Source, now, idle)
-	if why := refusal(s, &u, a); why < dropReasons {
+	if why := d.forward(s, &u); why.isRefusal() {
 		d.refuse(p, why)
-		return
-	}
-	if a == nil {
-		if a = d.open(s, u.Source, now, idle); a == nil {
-			d.counters.dropped(dropFull)
-			return
-		}
-	}
-	if !a.push(&u) {
-		d.counters.dropped(dropQueue)
+	} else if why < dropReasons {
+		d.counters.dropped(why)
 	}
 }
+
+// forward gives a datagram to the association of its source. It returns why it does not, or dropReasons.
+func (d *datagrams) forward(s *Settings, u *ippacket.UDP) drop {
+	now, idle := time.Now(), idleOf(u.Target.Port())
+	a := d.table.find(u.Source, now, idle)
+	if why := refusal(s, u, a); why < dropReasons {
+		return why
+	}
+	if a == nil && d.draining() {
+		return dropRefused
+	}
+	if a == nil {
+		a = d.open(s, u.Source, now, idle)
+	}
+	switch {
+	case a == nil:
+		return dropFull
+	case !a.push(u):
+		return dropQueue
+	}
+	return dropReasons
+}
+
+// isRefusal reports whether the application is told of the drop: it need not send the same again.
+func (d drop) isRefusal() bool { return d == dropRefused || d == dropNoUpstream || d == dropSize }
 
 // refusal is why a datagram is to be refused, or dropReasons. a is the association of its source, or nil.
 func refusal(s *Settings, u *ippacket.UDP, a *association) drop {

@@ -333,6 +333,20 @@ func TestWriteFails(t *testing.T) {
 	})
 }
 
+// TestDraining: what is there goes on, and there is nothing new.
+func TestDraining(t *testing.T) {
+	inDoor(t, func(t *testing.T, r *door) {
+		r.send("one", host4, target4)
+		r.draining.Store(true)
+		r.send("two", host4, target4)
+		r.network.socket(0).want(t, sentTo{"one", target4.String()}, sentTo{"two", target4.String()})
+		r.wantDrops()
+		r.send("three", host6, target6)
+		r.wantDrops(dropRefused)
+		r.wantError(1, 4)
+	})
+}
+
 // TestAfterTheEnd: packets that come late start nothing.
 func TestAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
