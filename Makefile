@@ -28,6 +28,9 @@ page: ## the status page in Chromium (installs it with apt, as root)
 deploy: ## what is in deploy/, under a systemd of its own (as root)
 	.ci/run deploy
 
+e2e: ## the whole machine in the tunnel (network namespaces, as root)
+	.ci/run e2e
+
 chaos: ## 200 flows for two minutes while one server after another breaks
 	go run ./test/chaos
 
@@ -46,4 +49,4 @@ bench-tun: ## the full tunnel beside a kernel redirect (as root, with ip and nft
 ci: ## everything that has to pass before a merge
 	.ci/run
 
-.PHONY: help build test race lint demo interop page deploy chaos memory fuzz bench bench-tun ci
+.PHONY: help build test race lint demo interop page deploy e2e chaos memory fuzz bench bench-tun ci

@@ -37,9 +37,9 @@ func (t *tunnel) inside(w ways) (hosts []string) {
 	return hosts
 }
 
-// outside leaves out the ways that lead into the tunnel: to a server they are none, and whoever took one would
-// go round in circles, a new connection each time. The user is told when there are some, and how to have
-// others.
+// outside leaves out the ways that lead into the tunnel: to a server they are none, and whoever took one
+// would go round in circles, a new connection each time. The user is told when there are some, and how to
+// have others.
 func (t *tunnel) outside(w ways) ways {
 	if t == nil {
 		return w
@@ -62,5 +62,6 @@ func (t *tunnel) wayOut() string {
 		return "set fwmark: 123 and run: ip rule add fwmark 123 lookup 100; " +
 			"ip route add default via GATEWAY table 100"
 	}
-	return fmt.Sprintf("ip rule add fwmark %d lookup 100; ip route add default via GATEWAY table 100", t.marked)
+	return fmt.Sprintf("ip rule add fwmark %d lookup 100; "+
+		"ip route add default via GATEWAY table 100", t.marked)
 }

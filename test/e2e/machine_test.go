@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,6 @@ func newMachine(t *testing.T) *outside {
 		ip link set lo up
 		for f in all default; do echo 1 >/proc/sys/net/ipv4/conf/$f/rp_filter; done
 		echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-		echo 0 65535 >/proc/sys/net/ipv4/ping_group_range 2>/dev/null || true
 		ip link add up0 type veth peer name far0`)
 	sh(t, nil, fmt.Sprintf("ip link set far0 netns %d", o.cmd.Process.Pid))
 	sh(t, o, `ip link set lo up
@@ -61,7 +61,7 @@ func newMachine(t *testing.T) *outside {
 func useResolver(t *testing.T, text string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // others read it
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	sh(t, nil, "mount --bind "+path+" /etc/resolv.conf")
@@ -92,12 +92,15 @@ func try(t *testing.T, where *outside, script string) (string, error) {
 // quiet waits until the kernel has given all devices their addresses, which IPv6 takes some time for.
 func quiet(t *testing.T) {
 	t.Helper()
-	for range 400 {
-		addrs, routes := sh(t, nil, "ip -6 addr"), sh(t, nil, "ip -6 route show table local")
-		n := strings.Count(addrs, "inet6")
-		if !strings.Contains(addrs, "tentative") && n == strings.Count(routes, "local ") {
+	for range 100 {
+		addrs, links := sh(t, nil, "ip -6 addr"), sh(t, nil, "ip link show up")
+		routes := strings.Count(sh(t, nil, "ip -6 route show table local"), "local ")
+		own := strings.Count(addrs, "inet6 fe80:")
+		if !strings.Contains(addrs, "tentative") && own == strings.Count(links, "link/ether") &&
+			strings.Count(addrs, "inet6 ") == routes {
 			return
 		}
+		pause(t, 20*time.Millisecond)
 	}
 	t.Fatal("the addresses of IPv6 are not ready")
 }

@@ -64,7 +64,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	_ = os.Chmod(dir, 0o755) //nolint:gosec // another user runs the program too
+	_ = os.Chmod(dir, 0o755) // another user runs the program too
 	path := filepath.Join(dir, "outline-cli-ws")
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "../../cmd/outline-cli-ws")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

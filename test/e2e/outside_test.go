@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
@@ -44,16 +43,15 @@ func farAddrs() []string {
 // order is what the process outside is told to do, and report what it answers.
 type (
 	order struct {
-		Do                          string
-		Proto, Target, From, Server string
-		Fault                       outlinetest.Stage
+		Do                  string
+		Proto, Target, From string
+		Fault               outlinetest.Stage
 	}
 	report struct {
 		Err, Answer string
 		Wire        map[string]int // packets, by what they are
 		Dropped     int            // that were not seen
 		URLs        map[string][2]string
-		Targets     []string
 	}
 )
 
@@ -97,10 +95,10 @@ func (o *outside) must(t *testing.T, what order) (r report) {
 	return r
 }
 
-// fails makes a server misbehave; NoStage ends that.
-func (o *outside) fails(t *testing.T, server string, f outlinetest.Stage) {
+// fails makes the server "four" misbehave; NoStage ends that.
+func (o *outside) fails(t *testing.T, f outlinetest.Stage) {
 	t.Helper()
-	o.must(t, order{Do: "fault", Server: server, Fault: f})
+	o.must(t, order{Do: "fault", Fault: f})
 }
 
 // world is what that process has.
@@ -143,15 +141,13 @@ func (w *world) do(o order, r *report) (err error) {
 		q := question{proto: o.Proto, target: o.Target, from: o.From}
 		r.Answer = q.answer(context.Background(), patience)
 	case "fault":
-		s := w.servers[o.Server]
+		s := w.servers["four"]
 		if err := s.SetFault(outlinetest.Fault{Stage: o.Fault}); err != nil {
 			return err
 		}
 		if o.Fault != outlinetest.NoStage {
 			s.CutAll()
 		}
-	case "targets":
-		r.Targets = w.servers[o.Server].Stats().Targets
 	case "wire":
 		r.Wire, r.Dropped, err = w.wire.take()
 	default:
@@ -188,15 +184,4 @@ func (w *world) open() error {
 		}
 	}
 	return nil
-}
-
-// listenFor waits for a name that has just been given to a device.
-func listenFor(listen func() error) (err error) {
-	for range 50 {
-		if err = listen(); err == nil {
-			return nil
-		}
-		<-time.After(20 * time.Millisecond)
-	}
-	return err
 }

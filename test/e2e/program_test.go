@@ -64,13 +64,14 @@ func (o *outside) config(t *testing.T, tun string, servers ...string) string {
 func start(t *testing.T, config string, before ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
-	_ = os.Chmod(dir, 0o755)               //nolint:gosec // another user runs the program too
-	_ = os.Chmod(filepath.Dir(dir), 0o755) //nolint:gosec // as above
+	_ = os.Chmod(dir, 0o755) // another user runs the program too
+	_ = os.Chmod(filepath.Dir(dir), 0o755)
 	path := filepath.Join(dir, "config.yaml")
 	write(t, path, config)
 	words := append(before, os.Getenv(programVar), "-c", path)
 	p := &program{
-		cmd: exec.Command(words[0], words[1:]...), config: path, log: new(logbook), ended: make(chan struct{}),
+		cmd:    exec.Command(words[0], words[1:]...),
+		config: path, log: new(logbook), ended: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -93,7 +94,7 @@ func start(t *testing.T, config string, before ...string) *program {
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // another user reads it too
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

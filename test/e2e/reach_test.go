@@ -46,7 +46,8 @@ func (o *outside) reachable(t *testing.T) {
 			to = host6
 		}
 		for _, proto := range []string{"tcp", "udp"} {
-			r := o.must(t, order{Do: "ask", Proto: proto, Target: net.JoinHostPort(to, serviceText), From: from})
+			at := net.JoinHostPort(to, serviceText)
+			r := o.must(t, order{Do: "ask", Proto: proto, Target: at, From: from})
 			if r.Answer != tunnel { // seen from an address that is not the machine's
 				t.Errorf("%s asks the machine's service over %s: answered %s", from, proto, r.Answer)
 			}

@@ -119,7 +119,7 @@ func answerName(query []byte, addr string) []byte {
 		at4, at6 = server4, ""
 	}
 	var body dnsmessage.ResourceBody
-	switch q.Type {
+	switch q.Type { //nolint:exhaustive // the others have no answer
 	case dnsmessage.TypeA:
 		body = &dnsmessage.AResource{A: netip.MustParseAddr(at4).As4()}
 	case dnsmessage.TypeAAAA:
@@ -131,7 +131,8 @@ func answerName(query []byte, addr string) []byte {
 	}
 	if body != nil {
 		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60}, Body: body,
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
+			Body:   body,
 		}}
 	}
 	answer, _ := m.Pack() // made of what was unpacked

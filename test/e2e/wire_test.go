@@ -106,22 +106,26 @@ func nameOfPacket(proto byte, from, to netip.Addr, p []byte) string {
 	if s := to.String(); s == hostLAN || s == host6 {
 		other, port, mine, sent = from, binary.BigEndian.Uint16(p), port, false
 	}
-	switch proto {
-	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+	switch {
+	case proto == unix.IPPROTO_TCP || proto == unix.IPPROTO_UDP:
 		name := map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[proto]
 		if mine == servicePort {
 			return fmt.Sprintf("%s service %d", name, mine)
 		}
 		return fmt.Sprintf("%s %v", name, netip.AddrPortFrom(other, port))
-	case unix.IPPROTO_ICMPV6:
-		if t := p[0]; t >= 133 && t <= 137 || t >= 130 && t <= 132 || t == 143 {
-			return "neighbours"
-		}
+	case proto == unix.IPPROTO_ICMPV6 && isOfNeighbours(p[0]):
+		return "neighbours"
+	case proto == unix.IPPROTO_ICMPV6:
 		return fmt.Sprintf("icmp6 %d %v sent=%t", p[0], other, sent)
-	case unix.IPPROTO_ICMP:
+	case proto == unix.IPPROTO_ICMP:
 		return fmt.Sprintf("icmp %d %v sent=%t", p[0], other, sent)
 	}
 	return fmt.Sprintf("protocol %d %v", proto, other)
+}
+
+// isOfNeighbours is true of the types of neighbour discovery, RFC 4861, and of multicast listeners.
+func isOfNeighbours(icmp byte) bool {
+	return icmp >= 133 && icmp <= 137 || icmp >= 130 && icmp <= 132 || icmp == 143
 }
 
 // onWire returns what was on the uplink since the last time.
