@@ -49,6 +49,7 @@ func (a *App) Reload(c *config.Config) error {
 	if err := a.admissible(c); err != nil {
 		return err
 	}
+	defer a.forgetGone()
 	p, err := a.plan(c, a.fleet)
 	if err != nil {
 		return err
@@ -122,10 +123,15 @@ func (a *App) apply(p plan) {
 	a.network.use(p.fleet)
 	a.api.use(a.statusOptions(p.config))
 	a.config, a.fleet = p.config, p.fleet
-	for _, name := range a.tallies.retain(p.fleet) {
+	a.publish()
+}
+
+// forgetGone ends the figures of upstreams that are not in force, or were not to be after all. The caller holds
+// reloading.
+func (a *App) forgetGone() {
+	for _, name := range a.tallies.retain(a.fleet) {
 		a.metrics.Forget(name)
 	}
-	a.publish()
 }
 
 // listenAt opens the listeners that are new and shuts those that are not wanted any more. When it returns an

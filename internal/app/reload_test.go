@@ -176,6 +176,9 @@ func TestReloadThatFails(t *testing.T) {
 	if got := c.app.fleet.units[0].entry.Name; got == "other" {
 		t.Error("the upstreams are those of the configuration that failed")
 	}
+	if strings.Contains(scrape(c.app), `upstream="other"`) {
+		t.Error("metrics show an upstream of the configuration that failed")
+	}
 	if err := c.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (a *App) Report() report.Report {
 		At: now, Version: Version(), Started: a.started, Listeners: f.listeners, Reload: f.reload,
 		Flows: a.inbound.flows(room), GivenUp: room.GivenUp, Dropped: a.inbound.drops(),
 	}
-	r.Upstreams = a.reportUpstreams(f, now)
+	r.Upstreams, r.WebSocket = a.reportUpstreams(f, now), a.tallies.inWebSockets()
 	r.Tunnel = a.tunnel.report()
 	r.Offline = a.Offline()
 	r.Ready = ready(r.Upstreams) && !r.Offline

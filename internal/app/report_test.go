@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,6 +148,41 @@ func TestFiguresOutliveAReload(t *testing.T) {
 	}
 	if r := c.app.Report().Reload; r.Failed != 1 || r.Err != broken.Error() {
 		t.Errorf("reload = %+v, want one that failed too", r)
+	}
+}
+
+// TestWebSocketsOfAllNeverShrink takes an upstream out: a counter that falls is taken for one that began anew,
+// and all that it counted for what was added.
+func TestWebSocketsOfAllNeverShrink(t *testing.T) {
+	rest := func(name string) string {
+		s := startServer(t, outlinetest.Config{})
+		return "upstreams:\n" + strings.Replace(entry(t, s), "{", "{name: "+name+", ", 1)
+	}
+	c := startClient(t, "127.0.0.1:0", rest("first"))
+	target, err := outlinetest.StartEcho("")
+	echo := startTarget(t, target, err)
+	flow := connect(t, c, echo.Addr())
+	ask(t, flow, "ten bytes!")
+	before := c.app.Report().WebSocket
+	reload(t, c, "127.0.0.1:0", rest("second"))
+	after := c.app.Report().WebSocket
+	if before.BytesOut < 10 || after.BytesOut < before.BytesOut || after.PacketsIn < before.PacketsIn {
+		t.Errorf("in WebSockets %+v, then %+v, want no less", before, after)
+	}
+	ask(t, flow, "and ten more")
+	if last := c.app.Report().WebSocket; last.BytesIn < after.BytesIn+12 {
+		t.Errorf("in WebSockets %+v, then %+v, want the flow that goes on counted too", after, last)
+	}
+}
+
+func TestTalliesOfThePastAreBounded(t *testing.T) {
+	var all tallies
+	for i := range 2 * maxPast {
+		all.of(strconv.Itoa(i)).websocket.BytesIn.Add(1)
+		all.retain(new(fleet))
+	}
+	if got := all.inWebSockets().BytesIn; got != 2*maxPast || len(all.past) != maxPast {
+		t.Errorf("%d bytes in %d of the past, want %d in %d", got, len(all.past), 2*maxPast, maxPast)
 	}
 }
 

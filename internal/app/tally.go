@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,10 +22,16 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
 )
 
+// maxPast is of how many upstreams that are gone the last flows are counted. Who reloads that often has others
+// sooner than flows end.
+const maxPast = 64
+
 // tallies count what upstreams do, by name, so that the figures of one go on when a reload makes it anew.
 type tallies struct {
 	mu     sync.Mutex
 	byName map[string]*tally
+	past   []*tally       // of upstreams that are gone, whose last flows may go on
+	sum    report.Traffic // in the WebSockets of those that were gone before these
 }
 
 // tally is one upstream's.
@@ -57,13 +64,32 @@ func (t *tallies) of(name string) *tally {
 func (t *tallies) retain(f *fleet) (forgotten []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name := range t.byName {
+	for name, gone := range t.byName {
 		if f.named(name) == nil {
 			delete(t.byName, name)
+			t.past = append(t.past, gone)
 			forgotten = append(forgotten, name)
 		}
 	}
+	for len(t.past) > maxPast {
+		t.sum.Add(inside(&t.past[0].websocket))
+		t.past = slices.Delete(t.past, 0, 1)
+	}
 	return forgotten
+}
+
+// inWebSockets is what the WebSockets to all upstreams carried, those that are gone included: it never shrinks.
+func (t *tallies) inWebSockets() report.Traffic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sum := t.sum
+	for _, one := range t.past {
+		sum.Add(inside(&one.websocket))
+	}
+	for _, one := range t.byName {
+		sum.Add(inside(&one.websocket))
+	}
+	return sum
 }
 
 // failed counts a failure.

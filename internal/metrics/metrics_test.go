@@ -29,13 +29,11 @@ func full() report.Report {
 		GivenUp: 23,
 		Dropped: map[string]uint64{"fragment": 10},
 		Upstreams: []report.Upstream{
-			{
-				Name: "a", CertificateExpires: time.Unix(1800000000, 0), Paths: []report.Path{path},
-				WebSocket: report.Traffic{BytesIn: 100, BytesOut: 200, PacketsIn: 1, PacketsOut: 2},
-			},
-			{Name: "b", WebSocket: report.Traffic{BytesIn: 11, BytesOut: 22, PacketsIn: 3, PacketsOut: 4}},
+			{Name: "a", CertificateExpires: time.Unix(1800000000, 0), Paths: []report.Path{path}},
+			{Name: "b"},
 		},
-		Switches: []report.Switches{{Proto: "tcp", Reason: "down", Count: 12}},
+		WebSocket: report.Traffic{BytesIn: 111, BytesOut: 222, PacketsIn: 4, PacketsOut: 6},
+		Switches:  []report.Switches{{Proto: "tcp", Reason: "down", Count: 12}},
 		Tunnel: report.Tunnel{
 			Traffic: report.Traffic{BytesIn: 15, BytesOut: 16, PacketsIn: 17, PacketsOut: 18},
 			Drops:   map[string]uint64{"size": 19}, Errors: map[string]uint64{"read": 20},

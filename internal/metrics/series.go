@@ -137,9 +137,8 @@ func wireMetrics() []metric {
 			[]string{"dir"},
 			"Messages inside the WebSockets to all upstreams.",
 			func(r *report.Report, emit emit) {
-				t := inWebSockets(r)
-				emit(float64(t.PacketsIn), "in")
-				emit(float64(t.PacketsOut), "out")
+				emit(float64(r.WebSocket.PacketsIn), "in")
+				emit(float64(r.WebSocket.PacketsOut), "out")
 			},
 		},
 		{
@@ -147,23 +146,11 @@ func wireMetrics() []metric {
 			[]string{"dir"},
 			"Bytes inside the WebSockets to all upstreams.",
 			func(r *report.Report, emit emit) {
-				t := inWebSockets(r)
-				emit(float64(t.BytesIn), "in")
-				emit(float64(t.BytesOut), "out")
+				emit(float64(r.WebSocket.BytesIn), "in")
+				emit(float64(r.WebSocket.BytesOut), "out")
 			},
 		},
 	}
-}
-
-// inWebSockets adds up what all upstreams carried inside their WebSockets.
-func inWebSockets(r *report.Report) (sum report.Traffic) {
-	for _, u := range r.Upstreams {
-		sum.BytesIn += u.WebSocket.BytesIn
-		sum.BytesOut += u.WebSocket.BytesOut
-		sum.PacketsIn += u.WebSocket.PacketsIn
-		sum.PacketsOut += u.WebSocket.PacketsOut
-	}
-	return sum
 }
 
 // tunnelMetrics are of the full tunnel; all 0 without one.

@@ -16,6 +16,8 @@ type Report struct {
 	Listeners []Listener `json:"listeners"`
 	Flows     []Flows    `json:"flows"` // of applications, by protocol: tcp, then udp
 	Upstreams []Upstream `json:"upstreams"`
+	// WebSocket counts what is inside the WebSockets to all upstreams, those that are gone included.
+	WebSocket Traffic    `json:"websocket"`
 	Decisions []Decision `json:"decisions"` // the last switches, oldest first
 	Switches  []Switches `json:"switches"`  // how many there were
 	// Dropped are the datagrams of applications that were not relayed, by reason.
@@ -97,6 +99,14 @@ type Traffic struct {
 	BytesOut   uint64 `json:"bytes_out"`
 	PacketsIn  uint64 `json:"packets_in,omitempty"` // datagrams, or messages of WebSocket
 	PacketsOut uint64 `json:"packets_out,omitempty"`
+}
+
+// Add adds what other traffic counted.
+func (t *Traffic) Add(other Traffic) {
+	t.BytesIn += other.BytesIn
+	t.BytesOut += other.BytesOut
+	t.PacketsIn += other.PacketsIn
+	t.PacketsOut += other.PacketsOut
 }
 
 // Decision is a switch of new flows from one upstream to another.
