@@ -21,6 +21,8 @@ func (p *Page) readConfig(t *testing.T) {
 		"  openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
 	lines := strings.Split(strings.TrimSpace(pin), "\n")
 	wantPin(t, p.reader, lines[len(lines)-1])
+	p.Fill("outline-cli-ws tun", "./outline-cli-ws tun") // it is not installed yet
+	wantText(t, p.Do(t, "outline-cli-ws tun down"), "0 rules, routes and tables removed")
 	p.Do(t, "chmod 600 config.yaml")
 }
 
