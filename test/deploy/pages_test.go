@@ -34,7 +34,7 @@ func TestPages(t *testing.T) {
 }
 
 func testPages(t *testing.T) {
-	need(t, "bash", "curl", "git", "go", "make", "nsenter", "openssl", "promtool", "ssh")
+	need(t, "bash", "curl", "git", "go", "make", "nsenter", "openssl", "promtool", "setcap", "ssh")
 	m := StartMachine(t, foldersOfGo(t)...)
 	startExample(t, m)
 	origin(t, m)

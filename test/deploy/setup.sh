@@ -12,6 +12,7 @@ need unshare util-linux
 need curl curl
 need openssl openssl
 need ssh openssh-client
+need setcap libcap2-bin
 need promtool prometheus
 ((${#missing[@]} > 0)) || exit 0
 
