@@ -18,8 +18,8 @@ const (
 	// leastWindow fills one of the blocks in which HTTP/2 holds what arrived.
 	leastWindow = 16 << 10
 
-	// textSize is what the program takes that is the same for all: its text, and tables.
-	textSize = 12 << 20
+	// textSize is what the program's text takes, with the sockets that the kernel holds for idle flows.
+	textSize = 18 << 20
 	// What a flow takes over each carrier while nothing moves in it, with the sockets that the kernel holds
 	// for it.
 	flowH1 = 48 << 10

@@ -15,7 +15,7 @@ import (
 
 func TestMemoryOf(t *testing.T) {
 	const mib = 1 << 20
-	const limit, own = 64 * mib, 52 * mib
+	const limit, own = 64 * mib, 46 * mib
 	if got := memoryOf(0, flowH2); got != (memory{}) {
 		t.Errorf("memoryOf(0) = %+v, want nothing", got)
 	}
@@ -27,8 +27,8 @@ func TestMemoryOf(t *testing.T) {
 			h3: h3.Windows{First: 16 << 10, Most: 64 << 10, Conn: 4 * mib},
 		},
 		socket:  64 << 10,
-		flows:   gate.Limits{Streams: 2662, Packets: 166, Waiting: 83, Process: own, Heap: own / 16 * 15},
-		outside: 166,
+		flows:   gate.Limits{Streams: 2355, Packets: 147, Waiting: 73, Process: own, Heap: own / 16 * 15},
+		outside: 147,
 	}
 	if got != want {
 		t.Errorf("memoryOf(64 MiB) = %+v, want %+v", got, want)
@@ -139,8 +139,8 @@ func TestFlowSize(t *testing.T) {
 			if got := flowSize(c); got != tt.want {
 				t.Errorf("flowSize = %d, want %d", got, tt.want)
 			}
-			if n := int64(memoryOf(64<<20, tt.want).flows.Streams); n != 52<<20/tt.want {
-				t.Errorf("%d flows in 64 MiB, want %d", n, 52<<20/tt.want)
+			if n := int64(memoryOf(64<<20, tt.want).flows.Streams); n != 46<<20/tt.want {
+				t.Errorf("%d flows in 64 MiB, want %d", n, 46<<20/tt.want)
 			}
 		})
 	}

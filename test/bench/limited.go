@@ -84,8 +84,8 @@ func (t *trial) run(flows int) error {
 	t.say("before any flow")
 	c := t.crowd(flows)
 	t.say("%d idle flows: %v", flows, c)
-	if int(c.answered) < flows {
-		t.fault("all of these must fit")
+	if int(c.answered) < flows/8*7 || c.failed > 0 {
+		t.fault("seven eighths of these must fit")
 	}
 	before := t.held
 
