@@ -44,7 +44,9 @@ func (g *group[D]) status(now time.Time) []PathStatus {
 	return all
 }
 
-// Usable reports whether any path over a protocol is known to work, as far as anything is.
+// Usable reports whether any path over a protocol is known to work, as far as anything is. A path that no
+// probe has judged counts however it fared: where there are no probes, nobody would say that it works again,
+// and one failure would shut everybody out until it has cooled down.
 func (b *Balancer) Usable(proto string) bool {
 	now := time.Now()
 	if proto == UDP {
@@ -62,7 +64,10 @@ func (b *Balancer) CurrentPackets() *health.Record {
 }
 
 func (l *lineup[D]) usable(now time.Time) bool {
-	return slices.ContainsFunc(l.paths, func(p *path[D]) bool { return p.usable(now) })
+	return slices.ContainsFunc(l.paths, func(p *path[D]) bool {
+		v, s := p.view(now), p.Health.Status(now)
+		return v.usable() || s.State == health.Unknown && !v.drained()
+	})
 }
 
 // Decisions returns the last switches of both protocols, oldest first.
