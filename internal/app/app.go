@@ -92,7 +92,7 @@ func New(c *config.Config, log *slog.Logger) (*App, error) {
 	none := &fleet{parts: parts{
 		budget: windows{}.budget(), buffers: new(sync.Once), open: open, log: log,
 		tallies: &a.tallies, metrics: a.metrics, soon: a.probing.soon,
-		mark: a.tunnel.mark(), servers: a.tunnel.servers(),
+		mark: a.tunnel.mark(), outside: a.tunnel.outsideServers(),
 	}}
 	p, err := a.plan(c, none)
 	if err != nil {

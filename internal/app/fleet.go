@@ -33,10 +33,10 @@ type fleet struct {
 type parts struct {
 	buffers *sync.Once
 	open    *dialer.Sockets
-	sockets *dialer.Dialer   // of the common settings in force
-	budget  *h2.Budget       // the same
-	mark    uint32           // where the configuration has none
-	servers []netip.AddrPort // the same
+	sockets *dialer.Dialer          // of the common settings in force
+	budget  *h2.Budget              // the same
+	mark    uint32                  // where the configuration has none
+	outside func() []netip.AddrPort // DNS servers where the configuration has none; may be nil
 	tallies *tallies
 	metrics *metrics.Metrics
 	soon    func(upstream string) bool // see probing
@@ -56,13 +56,9 @@ type common struct {
 }
 
 func (p *parts) commonOf(c *config.Config, w windows) common {
-	servers := c.DNS.Servers
-	if len(servers) == 0 {
-		servers = p.servers
-	}
 	return common{
 		mark:        cmp.Or(c.Mark, p.mark),
-		servers:     servers,
+		servers:     c.DNS.Servers,
 		dialTimeout: c.DialTimeout,
 		pool:        c.Pool,
 		debug:       c.WebSocket.Debug,
@@ -118,7 +114,8 @@ func (f *fleet) next(c *config.Config, gone func(*unit)) (*fleet, error) {
 	same := n.common.equal(f.common)
 	if !same {
 		n.parts.sockets = dialer.New(dialer.Options{
-			Mark: n.common.mark, Servers: n.common.servers, Sockets: f.parts.open, Logger: f.parts.log,
+			Mark: n.common.mark, Servers: n.common.servers, Outside: f.parts.outside,
+			Sockets: f.parts.open, Logger: f.parts.log,
 		})
 	}
 	if n.common.windows != f.common.windows {

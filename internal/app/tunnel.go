@@ -86,13 +86,13 @@ func (t *tunnel) mark() uint32 {
 	return capture.DefaultMark
 }
 
-// servers are the DNS servers of the program's own lookups where the user has chosen none. A local service
-// would have its queries captured, and wait for the tunnel that waits for it.
-func (t *tunnel) servers() []netip.AddrPort {
+// outsideServers finds the DNS servers of the program's own lookups where the user has chosen none; nil are the
+// system's. A local service would have its queries captured, and wait for the tunnel that waits for it.
+func (t *tunnel) outsideServers() func() []netip.AddrPort {
 	if t == nil || !t.auto {
 		return nil
 	}
-	return dialer.OutsideServers()
+	return dialer.OutsideServers
 }
 
 // open opens the device, serves it, and leads traffic to it. fail is told when the device breaks later on.

@@ -32,6 +32,9 @@ type Options struct {
 	Mark uint32
 	// Servers are the DNS servers to ask, in this order. None means the system's.
 	Servers []netip.AddrPort
+	// Outside is asked before each lookup, while there are no Servers, for those to ask instead of the system's;
+	// nil is none.
+	Outside func() []netip.AddrPort
 	// Sockets remembers the connections; nil is one of its own. Dialers may share it.
 	Sockets *Sockets
 	// Logger may be nil.
@@ -42,13 +45,14 @@ type Options struct {
 type Dialer struct {
 	mark     uint32
 	servers  []netip.AddrPort
+	outside  func() []netip.AddrPort // may be nil
 	setMark  func(fd uintptr, mark uint32) error
 	sockets  *Sockets
 	connect  connectFunc
 	resolver resolver
 	good     table[string, goodAddr] // by name
 
-	firstServer atomic.Uint32 // where lookups begin, modulo len(servers)
+	firstServer atomic.Uint32 // where lookups begin, modulo the number of servers
 }
 
 var _ transport.StreamDialer = (*Dialer)(nil)
@@ -65,7 +69,9 @@ func New(o Options) *Dialer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{mark: o.Mark, servers: slices.Clone(o.Servers), setMark: setMark, sockets: o.Sockets}
+	d := &Dialer{
+		mark: o.Mark, servers: slices.Clone(o.Servers), outside: o.Outside, setMark: setMark, sockets: o.Sockets,
+	}
 	if d.sockets == nil {
 		d.sockets = new(Sockets)
 	}

@@ -223,6 +223,21 @@ func TestNextServerWhenOneFails(t *testing.T) {
 	}
 }
 
+// At boot there may be no servers yet, and later others.
+func TestServersThatComeLater(t *testing.T) {
+	first, second := startDNS(t, answers, map[string]string{"a.example.test.": "192.0.2.1"}),
+		startDNS(t, answers, map[string]string{"b.example.test.": "192.0.2.2"})
+	var now []netip.AddrPort
+	d := New(Options{Outside: func() []netip.AddrPort { return now }})
+	servers := map[string]netip.AddrPort{"a.example.test.": first.addr, "b.example.test.": second.addr}
+	for host, server := range servers {
+		now = []netip.AddrPort{server}
+		if got, err := d.LookupAddrs(within(t), host); len(got) != 1 || err != nil {
+			t.Errorf("LookupAddrs(%s) = %v, %v, want one address", host, got, err)
+		}
+	}
+}
+
 // The address that worked goes first next time, and IPv6 has its chance again later.
 func TestGoodAddressIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

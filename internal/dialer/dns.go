@@ -16,10 +16,16 @@ func (d *Dialer) query(ctx context.Context, network, host string) ([]netip.Addr,
 	if d.sockets.resting() {
 		return nil, transport.ErrNoNetwork
 	}
-	if d.mark == 0 && len(d.servers) == 0 {
+	servers := d.servers
+	if len(servers) == 0 && d.outside != nil {
+		servers = d.outside()
+	}
+	if d.mark == 0 && len(servers) == 0 {
 		return net.DefaultResolver.LookupNetIP(ctx, network, host)
 	}
-	l := &dnsLookup{dialer: d, server: d.firstServer.Load(), broken: make(chan *MarkError, 1)}
+	l := &dnsLookup{
+		dialer: d, servers: servers, server: d.firstServer.Load(), broken: make(chan *MarkError, 1),
+	}
 	r := net.Resolver{PreferGo: true, Dial: l.dial}
 	addrs, err := r.LookupNetIP(ctx, network, host)
 	if err == nil {
@@ -35,21 +41,22 @@ func (d *Dialer) query(ctx context.Context, network, host string) ([]netip.Addr,
 
 // dnsLookup opens the sockets of one lookup, one after the other.
 type dnsLookup struct {
-	dialer *Dialer
-	server uint32 // index of the server in use
-	asked  bool
-	broken chan *MarkError // holds the first
+	dialer  *Dialer
+	servers []netip.AddrPort
+	server  uint32 // index of the server in use
+	asked   bool
+	broken  chan *MarkError // holds the first
 }
 
 // dial replaces the system's server by one of ours, if we have any. Package net dials again over UDP when the
 // last answer did not come or was of no use, and over TCP when it was too long.
 func (l *dnsLookup) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if servers := l.dialer.servers; len(servers) > 0 {
+	if len(l.servers) > 0 {
 		if l.asked && strings.HasPrefix(network, "udp") {
 			l.server = advance(&l.dialer.firstServer, l.server)
 		}
 		l.asked = true
-		address = servers[int(l.server%uint32(len(servers)))].String()
+		address = l.servers[int(l.server%uint32(len(l.servers)))].String()
 	}
 	nd := net.Dialer{Timeout: connectTimeout, Control: l.dialer.control()}
 	conn, err := nd.DialContext(ctx, network, address)
