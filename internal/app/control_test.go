@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/balancer"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/health"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
 
@@ -154,6 +156,33 @@ func TestStatusAtAUnixSocket(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket stays: %v", err)
+	}
+}
+
+// TestReadyWhenSomethingIsKnown looks before the first probe: nobody may be sent to a program whose servers
+// perhaps do not take it.
+func TestReadyWhenSomethingIsKnown(t *testing.T) {
+	s := startServer(t, outlinetest.Config{})
+	for _, tt := range []struct {
+		name, probes string
+		know         func(*health.Record)
+		want         bool
+	}{
+		{"not probed yet", "probe: {}", func(*health.Record) {}, false},
+		{"answered a flow", "probe: {}", func(r *health.Record) { r.Answered(time.Now()) }, true},
+		{"never probed", "disable_probes: true", func(*health.Record) {}, true},
+		{"only UDP is probed", "probe: {enable_tcp: false}", func(*health.Record) {}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, err := New(load(t, "127.0.0.1:0", tt.probes+"\nupstreams:\n"+entry(t, s)), newLogbook().logger())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.know(a.fleet.units[0].stream.Health)
+			if got := a.Report().Ready; got != tt.want {
+				t.Errorf("ready = %t, want %t", got, tt.want)
+			}
+		})
 	}
 }
 

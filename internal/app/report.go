@@ -59,7 +59,7 @@ func (a *App) Report() report.Report {
 	r.Upstreams, r.WebSocket = a.reportUpstreams(f, now), a.tallies.inWebSockets()
 	r.Tunnel = a.tunnel.report()
 	r.Offline = a.Offline()
-	r.Ready = ready(r.Upstreams) && !r.Offline
+	r.Ready = ready(f.config, r.Upstreams) && !r.Offline
 	for _, d := range a.balancer.Decisions() {
 		r.Decisions = append(r.Decisions, report.Decision{
 			At: d.Time, Proto: d.Proto, From: d.From, FromScore: report.SecondsOf(d.FromScore),
@@ -74,13 +74,20 @@ func (a *App) Report() report.Report {
 	return r
 }
 
-// ready reports whether new TCP flows have an upstream, or UDP flows where nothing carries TCP.
-func ready(upstreams []report.Upstream) bool {
+// ready reports whether new TCP flows have an upstream, or UDP flows where nothing carries TCP. One that nothing
+// is known of counts only where no probe will find out: a program that was just given a wrong secret must not
+// take the place of one that works.
+func ready(c *config.Config, upstreams []report.Upstream) bool {
+	probed := map[string]bool{
+		balancer.TCP: c.Probe.EnableTCP && !c.DisableProbes,
+		balancer.UDP: c.Probe.EnableUDP && !c.DisableProbes,
+	}
 	carried, usable := make(map[string]bool), make(map[string]bool)
 	for _, u := range upstreams {
 		for _, p := range u.Paths {
 			carried[p.Proto] = true
-			usable[p.Proto] = usable[p.Proto] || p.Usable
+			known := p.State != health.Unknown.String() || !p.LastAnswer.IsZero() || !probed[p.Proto]
+			usable[p.Proto] = usable[p.Proto] || p.Usable && known
 		}
 	}
 	if carried[balancer.TCP] {
