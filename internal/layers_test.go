@@ -23,7 +23,8 @@ var layers = map[string][]string{
 	"internal/capture":        {},
 	"internal/inbound/socks5": {"internal/transport", "internal/relay", "internal/socksaddr"},
 	"internal/inbound/tun": {
-		"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket", "internal/dnsforward",
+		"internal/transport", "internal/relay", "internal/socksaddr", "internal/ippacket",
+		"internal/dnsforward",
 	},
 	"internal/ippacket":                {},
 	"internal/dnsforward":              {"internal/transport"},

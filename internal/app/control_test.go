@@ -174,7 +174,8 @@ func TestReadyWhenSomethingIsKnown(t *testing.T) {
 		{"only UDP is probed", "probe: {enable_tcp: false}", func(*health.Record) {}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a, err := New(load(t, "127.0.0.1:0", tt.probes+"\nupstreams:\n"+entry(t, s)), newLogbook().logger())
+			c := load(t, "127.0.0.1:0", tt.probes+"\nupstreams:\n"+entry(t, s))
+			a, err := New(c, newLogbook().logger())
 			if err != nil {
 				t.Fatal(err)
 			}

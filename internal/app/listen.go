@@ -100,8 +100,8 @@ func listenUnix(ctx context.Context, path string) (l net.Listener, err error) {
 	return l, err
 }
 
-// isLeftBehind reports whether a path is a socket that nobody listens at. Files of all kinds refuse connections,
-// so that this alone would have us remove them.
+// isLeftBehind reports whether a path is a socket that nobody listens at. Files of all kinds refuse
+// connections, so that this alone would have us remove them.
 func isLeftBehind(ctx context.Context, path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != os.ModeSocket {

@@ -37,6 +37,7 @@ type memory struct {
 	heap    int64 // bytes that the Go runtime keeps to while it can
 	windows windows
 	socket  int // bytes each way in the socket of an application; 0 = what the system wants
+	tunnel  int // bytes that the windows of the full tunnel may hold; 0 = the usual ones
 	flows   gate.Limits
 	outside int // connections of applications whose flows are not let in; 0 = any number
 }
@@ -105,6 +106,7 @@ func memoryOf(limit, flow int64) memory {
 		share := uint64(limit) // a connection has room for 64 streams that were fast and that nobody reads
 		m.windows.h3 = h3.Windows{First: share / 4096, Most: share / 1024, Conn: share / 16}
 		m.socket = int(limit / 1024)
+		m.tunnel = int(limit / 16)
 	}
 	return m
 }

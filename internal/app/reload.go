@@ -117,7 +117,7 @@ func (a *App) apply(p plan) {
 	a.heap.use(p.fleet.memory.heap)
 	a.gate.Update(p.fleet.memory.flows)
 	if a.tunnel != nil {
-		a.tunnel.server.Update(a.tunSettings(p.config))
+		a.tunnel.server.Update(a.tunSettings(p.config, p.fleet.memory))
 	}
 	a.state.use(p.fleet)
 	a.network.use(p.fleet)
@@ -126,8 +126,8 @@ func (a *App) apply(p plan) {
 	a.publish()
 }
 
-// forgetGone ends the figures of upstreams that are not in force, or were not to be after all. The caller holds
-// reloading.
+// forgetGone ends the figures of upstreams that are not in force, or were not to be after all. The caller
+// holds reloading.
 func (a *App) forgetGone() {
 	for _, name := range a.tallies.retain(a.fleet) {
 		a.metrics.Forget(name)

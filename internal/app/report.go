@@ -74,9 +74,9 @@ func (a *App) Report() report.Report {
 	return r
 }
 
-// ready reports whether new TCP flows have an upstream, or UDP flows where nothing carries TCP. One that nothing
-// is known of counts only where no probe will find out: a program that was just given a wrong secret must not
-// take the place of one that works.
+// ready reports whether new TCP flows have an upstream, or UDP flows where nothing carries TCP. One that
+// nothing is known of counts only where no probe will find out: a program that was just given a wrong secret
+// must not take the place of one that works.
 func ready(c *config.Config, upstreams []report.Upstream) bool {
 	probed := map[string]bool{
 		balancer.TCP: c.Probe.EnableTCP && !c.DisableProbes,

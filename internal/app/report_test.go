@@ -151,8 +151,8 @@ func TestFiguresOutliveAReload(t *testing.T) {
 	}
 }
 
-// TestWebSocketsOfAllNeverShrink takes an upstream out: a counter that falls is taken for one that began anew,
-// and all that it counted for what was added.
+// TestWebSocketsOfAllNeverShrink takes an upstream out: a counter that falls is taken for one that began
+// anew, and all that it counted for what was added.
 func TestWebSocketsOfAllNeverShrink(t *testing.T) {
 	rest := func(name string) string {
 		s := startServer(t, outlinetest.Config{})

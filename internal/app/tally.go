@@ -22,8 +22,8 @@ import (
 	"github.com/outline-cli-ws/outline-cli-ws/internal/websocket"
 )
 
-// maxPast is of how many upstreams that are gone the last flows are counted. Who reloads that often has others
-// sooner than flows end.
+// maxPast is of how many upstreams that are gone the last flows are counted. Who reloads that often has
+// others sooner than flows end.
 const maxPast = 64
 
 // tallies count what upstreams do, by name, so that the figures of one go on when a reload makes it anew.
@@ -78,7 +78,8 @@ func (t *tallies) retain(f *fleet) (forgotten []string) {
 	return forgotten
 }
 
-// inWebSockets is what the WebSockets to all upstreams carried, those that are gone included: it never shrinks.
+// inWebSockets is what the WebSockets to all upstreams carried, those that are gone included: it never
+// shrinks.
 func (t *tallies) inWebSockets() report.Traffic {
 	t.mu.Lock()
 	defer t.mu.Unlock()

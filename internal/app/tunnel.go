@@ -86,8 +86,8 @@ func (t *tunnel) mark() uint32 {
 	return capture.DefaultMark
 }
 
-// outsideServers finds the DNS servers of the program's own lookups where the user has chosen none; nil are the
-// system's. A local service would have its queries captured, and wait for the tunnel that waits for it.
+// outsideServers finds the DNS servers of the program's own lookups where the user has chosen none; nil are
+// the system's. A local service would have its queries captured, and wait for the tunnel that waits for it.
 func (t *tunnel) outsideServers() func() []netip.AddrPort {
 	if t == nil || !t.auto {
 		return nil
@@ -251,10 +251,12 @@ func (t *tunnel) close() {
 	}
 }
 
-// tunSettings translates the configuration.
-func (a *App) tunSettings(c *config.Config) tun.Settings {
+// tunSettings translates the configuration. Where the gate has few places for associations, the one that was
+// silent for longest makes room for a new one.
+func (a *App) tunSettings(c *config.Config, m memory) tun.Settings {
 	s := tun.Settings{
 		Stream: a.balancer, Limits: relayLimits(c), Usable: a.usable, QUIC: a.ridesOnQUIC,
+		MaxUDP: m.flows.Packets, Windows: m.tunnel,
 	}
 	if carriesPackets(c) {
 		s.Packet = a.balancer

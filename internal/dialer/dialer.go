@@ -32,8 +32,8 @@ type Options struct {
 	Mark uint32
 	// Servers are the DNS servers to ask, in this order. None means the system's.
 	Servers []netip.AddrPort
-	// Outside is asked before each lookup, while there are no Servers, for those to ask instead of the system's;
-	// nil is none.
+	// Outside is asked before each lookup, while there are no Servers, for those to ask instead of the
+	// system's; nil is none.
 	Outside func() []netip.AddrPort
 	// Sockets remembers the connections; nil is one of its own. Dialers may share it.
 	Sockets *Sockets
@@ -70,7 +70,8 @@ func New(o Options) *Dialer {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Dialer{
-		mark: o.Mark, servers: slices.Clone(o.Servers), outside: o.Outside, setMark: setMark, sockets: o.Sockets,
+		mark: o.Mark, servers: slices.Clone(o.Servers), outside: o.Outside,
+		setMark: setMark, sockets: o.Sockets,
 	}
 	if d.sockets == nil {
 		d.sockets = new(Sockets)
