@@ -22,15 +22,15 @@ type signals struct {
 	hangups  chan os.Signal
 	done     chan struct{}
 	watching sync.WaitGroup
-	terminal bool // there was one
+	terminal bool // there was one, and its end is to be ours
 }
 
-// watchSignals begins. A terminal that goes away sends SIGHUP too, and stops the program as Ctrl-C does; a
-// reader of the log that goes away is no reason to.
+// watchSignals begins. A terminal that goes away sends SIGHUP too, and stops the program as Ctrl-C does,
+// unless it was started to outlive it (nohup); a reader of the log that goes away is no reason to.
 func watchSignals(reload func()) *signals {
 	s := &signals{
 		coming: make(chan os.Signal, 2), hangups: make(chan os.Signal, 1), done: make(chan struct{}),
-		terminal: hasTerminal(),
+		terminal: hasTerminal() && !signal.Ignored(syscall.SIGHUP),
 	}
 	var endStop, endCut context.CancelFunc
 	s.stop, endStop = context.WithCancel(context.Background())
