@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -103,8 +104,17 @@ func readSecret(path string) (Secret, error) {
 	switch {
 	case text == "":
 		return Secret{}, wrong("the file is empty")
+	case hasMark(text):
+		return Secret{}, wrong("the file begins with a byte order mark; save it as UTF-8 without one")
 	case strings.ContainsAny(text, "\r\n"):
 		return Secret{}, wrong("the file holds more than one line")
 	}
 	return NewSecret(text), nil
+}
+
+// hasMark reports whether a text begins with a byte order mark, of UTF-8 or UTF-16.
+func hasMark(text string) bool {
+	return slices.ContainsFunc([]string{"\uFEFF", "\xFF\xFE", "\xFE\xFF"}, func(mark string) bool {
+		return strings.HasPrefix(text, mark)
+	})
 }

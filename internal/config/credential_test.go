@@ -89,6 +89,7 @@ func TestMistakesWithSecretFiles(t *testing.T) {
 	t.Setenv("RELATIVE", "here")
 	for name, content := range map[string]string{
 		"empty": "\n", "lines": "hidden-a\nhidden-b\n", "large": strings.Repeat("x", maxText+1), "good": "s",
+		"bom": "\uFEFFhidden\n", "utf16": "\xFF\xFEh\x00i\x00",
 	} {
 		write(t, name, []byte(content))
 	}
@@ -101,6 +102,8 @@ func TestMistakesWithSecretFiles(t *testing.T) {
 		"empty":                    "the file is empty",
 		"lines":                    "the file holds more than one line",
 		"large":                    "the file is larger than 4096 bytes",
+		"bom":                      "the file begins with a byte order mark; save it as UTF-8 without one",
+		"utf16":                    "the file begins with a byte order mark; save it as UTF-8 without one",
 		"${NOT_SET}/good":          "the environment variable that it names is not set",
 		"${RELATIVE}/good":         "the environment variable that it names holds no absolute path",
 		"${RELATIVE}":              "want ${NAME}/ with the name of a file behind it",
