@@ -99,8 +99,9 @@ func TestMachineWithoutIPv6(t *testing.T) {
 	o.onWire(t)
 	p := startTunnel(t, o.config(t, "{enable: true, kill_switch: true}", "four"))
 	both(t, web4+":"+whoPort, tunnel)
-	if got := (question{proto: "tcp", target: "[" + web6 + "]:" + whoPort}).answer(t.Context(), patience); got == direct {
-		t.Errorf("IPv6 is answered %s", got)
+	six := question{proto: "tcp", target: "[" + web6 + "]:" + whoPort}
+	if got := six.answer(t.Context(), patience); got == direct {
+		t.Errorf("%+v: answered %s", six, got)
 	}
 	o.wantOnWire(t, "without IPv6", upstream4)
 	p.stop(t)
