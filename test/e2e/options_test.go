@@ -147,7 +147,7 @@ func TestUpstreamByName(t *testing.T) {
 	o := newMachine(t)
 	before := snapshot(t)
 	o.onWire(t)
-	p := startTunnel(t, o.config(t, "{enable: true}", "four by name"))
+	p := startTunnel(t, o.config(t, "{enable: true, kill_switch: true}", "four by name"))
 	o.fails(t, outlinetest.RefuseTCP)
 	question{proto: "tcp", target: web4 + ":" + whoPort}.eventually(t, refused, 10*time.Second)
 	pause(t, 3*time.Second)
@@ -155,6 +155,8 @@ func TestUpstreamByName(t *testing.T) {
 	took := question{proto: "tcp", target: web4 + ":" + whoPort}.eventually(t, tunnel, 30*time.Second)
 	t.Logf("flows go through %v after the upstream is back", took)
 	digs(t, lan, "+notcp")
+	p.kill(t) // and what it knew is gone
+	p = startTunnel(t, o.config(t, "{enable: true, kill_switch: true}", "four by name"))
 	o.wantOnWire(t, "an upstream by name", upstream4, "udp "+lan+":53")
 	p.stop(t)
 	sameAs(t, before)
@@ -177,27 +179,38 @@ func TestUpstreamByNameOfLocalResolver(t *testing.T) {
 	sameAs(t, before)
 }
 
+// openDevice has every user open /dev/net/tun, as distributions do.
+func openDevice(t *testing.T) {
+	t.Helper()
+	node := filepath.Join(t.TempDir(), "tun")
+	sh(t, nil, "mknod -m 666 "+node+" c 10 200; mount --bind "+node+" /dev/net/tun")
+	t.Cleanup(func() { _ = unix.Unmount("/dev/net/tun", unix.MNT_DETACH) })
+}
+
+// nobody is a command that runs another as a user with some capabilities.
+func nobody(capabilities ...string) []string {
+	only := strings.Join(append([]string{"-all"}, capabilities...), ",")
+	return []string{
+		"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=" + only,
+		"--inh-caps=" + only, "--ambient-caps=" + only,
+	}
+}
+
 // CAP_NET_ADMIN is all that it takes; without it the program says what to do.
 func TestCapability(t *testing.T) {
 	if !onMachine(t) {
 		return
 	}
 	o := newMachine(t)
-	node := filepath.Join(t.TempDir(), "tun")
-	sh(t, nil, "mknod -m 666 "+node+" c 10 200; mount --bind "+node+" /dev/net/tun")
-	t.Cleanup(func() { _ = unix.Unmount("/dev/net/tun", unix.MNT_DETACH) })
+	openDevice(t)
 	before := snapshot(t)
-	user := []string{
-		"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all,+net_admin",
-	}
 	config := o.config(t, "{enable: true, kill_switch: true}", "four")
-	able := append(user, "--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin")
-	p := startTunnel(t, config, able...)
+	p := startTunnel(t, config, nobody("+net_admin")...)
 	both(t, web4+":"+whoPort, tunnel)
 	p.stop(t)
 	sameAs(t, before)
 
-	p = start(t, config, append(user, "--inh-caps=-all", "--ambient-caps=-all")...)
+	p = start(t, config, nobody()...)
 	p.says(t, "CAP_NET_ADMIN")
 	<-p.ended
 	if p.cmd.ProcessState.ExitCode() == 0 {

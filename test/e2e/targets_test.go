@@ -16,18 +16,23 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// answerWho answers every datagram, and the first bytes of every connection, with the address of who sent it.
-// What else comes over a connection is sent back.
+// answerWho answers whoever asks who it is, in a datagram or with the first bytes of a connection, with the
+// address that it sees. What else comes is sent back.
 func answerWho(addr string) error {
 	p, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", addr)
 	if err != nil {
 		return err
 	}
 	go func() {
-		buf := make([]byte, 2048)
+		buf := make([]byte, 64<<10)
 		for {
-			if _, from, err := p.ReadFrom(buf); err == nil {
+			n, from, err := p.ReadFrom(buf)
+			switch {
+			case err != nil:
+			case n == len(who):
 				_, _ = p.WriteTo([]byte(from.String()), from)
+			default:
+				_, _ = p.WriteTo(buf[:n], from)
 			}
 		}
 	}()
