@@ -27,6 +27,7 @@ func TestMemoryOf(t *testing.T) {
 			h3: h3.Windows{First: 16 << 10, Most: 64 << 10, Conn: 4 * mib},
 		},
 		socket:  64 << 10,
+		tunnel:  4 * mib,
 		flows:   gate.Limits{Streams: 2355, Packets: 147, Waiting: 73, Process: own, Heap: own / 16 * 15},
 		outside: 147,
 	}
