@@ -20,6 +20,7 @@ const (
 	roleVar    = "E2E_ROLE"    // what a process started by the tests is
 	programVar = "E2E_PROGRAM" // path of the program under test
 	requireVar = "E2E_REQUIRE" // set: a suite that cannot run has failed
+	raceVar    = "E2E_RACE"    // set: the program has the race detector, and ends badly when that found something
 )
 
 // TestMain is also the processes that the tests start.
@@ -66,8 +67,12 @@ func buildAndRun(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	_ = os.Chmod(dir, 0o755) // another user runs the program too
 	path := filepath.Join(dir, "outline-cli-ws")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "../../cmd/outline-cli-ws")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	flags, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	if os.Getenv(raceVar) != "" {
+		flags, cgo = append(flags, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.CommandContext(context.Background(), "go", append(flags, "../../cmd/outline-cli-ws")...)
+	cmd.Env = append(os.Environ(), cgo)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		fmt.Printf("go build: %v\n%s", err, text)
 		return 1
