@@ -5,6 +5,7 @@ package e2e
 import (
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,6 +27,10 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		tun := []string{"{enable: true, kill_switch: true}", "{enable: true}"}[i%2]
 		p := start(t, o.config(t, tun, "four"))
 		pause(t, rand.N(usual))
+		if i%4 > 1 { // on its way out
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			pause(t, rand.N(usual/8))
+		}
 		p.kill(t)
 	}
 	p := startTunnel(t, o.config(t, "{enable: true}", "four"))

@@ -51,6 +51,55 @@ func echoed(t *testing.T, target string, size int) error {
 	return err
 }
 
+// A socket has one address outside, whomever it talks to: what peers of games and calls rely on.
+func TestOneMapping(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
+	c, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	ports := make(map[string]bool)
+	for _, host := range []string{web4, "203.0.113.20"} {
+		to := &net.UDPAddr{IP: net.ParseIP(host), Port: 7000}
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if _, err := c.WriteTo([]byte(who), to); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 128)
+		n, from, err := c.ReadFrom(buf)
+		if err != nil || from.String() != to.String() {
+			t.Fatalf("answered by %v, %v, want %v", from, err, to)
+		}
+		_, port, _ := net.SplitHostPort(string(buf[:n]))
+		ports[port] = true
+	}
+	if len(ports) != 1 {
+		t.Errorf("one socket is seen as ports %v", ports)
+	}
+	p.stop(t)
+}
+
+// Nobody answers a ping in the place of a machine that cannot be reached.
+func TestPingWithoutUpstream(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
+	o.fails(t, outlinetest.RefuseTCP)
+	question{proto: "udp", target: web4 + ":" + whoPort}.eventually(t, refused, 10*time.Second)
+	question{proto: "tcp", target: web4 + ":" + whoPort}.eventually(t, refused, 10*time.Second)
+	if out, err := try(t, nil, "ping -c 3 -i 0.2 -W 1 "+web4); err == nil {
+		t.Errorf("a ping is answered:\n%s", out)
+	}
+	p.stop(t)
+}
+
 // The end of one direction is not the end of the other.
 func TestHalfClose(t *testing.T) {
 	if !onMachine(t) {

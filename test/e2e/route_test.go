@@ -158,6 +158,28 @@ func TestManualWay(t *testing.T) {
 	p.stop(t)
 }
 
+// The user's own device, and the program's routes and mark.
+func TestRoutesForTheUsersDevice(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	sh(t, nil, "ip tuntap add dev tun0 mode tun")
+	before := ""
+	for range 2 {
+		p := startTunnel(t, "fwmark: 77\n"+o.config(t, "{enable: true, auto_route: true, mtu: 1400}", "four"))
+		o.onWire(t)
+		both(t, web4+":"+whoPort, tunnel)
+		both(t, "["+web6+"]:"+whoPort, tunnel)
+		o.wantOnWire(t, "the user's device", upstream4)
+		p.stop(t)
+		if before == "" {
+			before = snapshot(t)
+		}
+	}
+	sameAs(t, before)
+}
+
 // A device in another namespace is the whole network of whoever is there.
 func TestAnotherNamespace(t *testing.T) {
 	if !onMachine(t) {

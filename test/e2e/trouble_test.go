@@ -140,6 +140,10 @@ func TestReloadedOptions(t *testing.T) {
 	before := snapshot(t)
 	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
 	o.onWire(t)
+	c, err := openFlow(t, web4+":"+whoPort)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := o.beRestless(t)
 	p.hup(t, o.config(t, "{enable: true, exclude: 203.0.113.20, strict: true, udp443: block}", "four"))
 	both(t, "203.0.113.20:"+whoPort, direct)
@@ -148,6 +152,9 @@ func TestReloadedOptions(t *testing.T) {
 	o.wantOnWire(t, "reloaded", upstream4, "tcp 203.0.113.20:"+whoPort, "udp 203.0.113.20:"+whoPort)
 	p.hup(t, o.config(t, "{enable: true}", "four"))
 	both(t, "203.0.113.20:"+whoPort, tunnel)
+	if err := say(c, "still here"); err != nil {
+		t.Errorf("a flow from before: %v", err)
+	}
 	r.end()
 	o.wantOnWire(t, "reloaded again", upstream4, "tcp 203.0.113.20:"+whoPort)
 	p.stop(t)
