@@ -20,7 +20,7 @@ const (
 	roleVar    = "E2E_ROLE"    // what a process started by the tests is
 	programVar = "E2E_PROGRAM" // path of the program under test
 	requireVar = "E2E_REQUIRE" // set: a suite that cannot run has failed
-	raceVar    = "E2E_RACE"    // set: the program has the race detector, and ends badly when that found something
+	raceVar    = "E2E_RACE"    // set: the program has the race detector, and fails when that found something
 )
 
 // TestMain is also the processes that the tests start.

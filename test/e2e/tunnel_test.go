@@ -41,6 +41,7 @@ func TestOneLine(t *testing.T) {
 		both(t, host+":"+whoPort, tunnel)
 		question{proto: "tcp", target: host + ":1"}.want(t, refused)
 	}
+	both(t, "["+lan6+"]:"+whoPort, tunnel) // a neighbour, but with a public address
 	o.wantOnWire(t, "curl, dig and ping", upstream4)
 	o.reachable(t)
 	p.stop(t)

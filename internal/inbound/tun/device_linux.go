@@ -19,7 +19,7 @@ const (
 	hintCapability = "CAP_NET_ADMIN is missing. Either give it to the program, with " +
 		"AmbientCapabilities=CAP_NET_ADMIN in its unit; or let root make the device for it once, with " +
 		"`ip tuntap add dev NAME mode tun user USER`, and keep the program's own connections out of it, " +
-		"with `ip rule add uidrange UID-UID lookup main`"
+		"with `ip rule add uidrange UID-UID lookup TABLE` and the way out in that table"
 	hintModule = "the kernel has no TUN devices here: load the module tun, or pass " + clonePath +
 		" to the container"
 	hintNode = "this user may not open it: make it 0666, as most systems have it, or allow it in the unit " +
