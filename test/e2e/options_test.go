@@ -48,7 +48,8 @@ func TestExcluded(t *testing.T) {
 	}
 	o := newMachine(t)
 	before := snapshot(t)
-	tun := `{enable: true, exclude: [203.0.113.16/28, "` + web6 + `", "2001:db8:77::/64"], exclude_uids: 4321}`
+	tun := `{enable: true, exclude: [203.0.113.16/28, "` + web6 + `", "2001:db8:77::/64"], ` +
+		"exclude_uids: 4321}"
 	p := startTunnel(t, o.config(t, tun, "four"))
 	both(t, "["+lan6+"]:"+whoPort, direct)
 	both(t, "203.0.113.20:"+whoPort, direct)
