@@ -178,6 +178,12 @@ func (c *Capture) Repair() (repaired int, err error) {
 		return 0, nil
 	}
 	var errs []error
+	if !c.options.Addr6.IsValid() && usesIPv6(c.options.Device) {
+		o := c.options
+		o.Addr6 = DefaultAddr6()
+		o.Log.Info("IPv6 came, and is captured too")
+		errs = append(errs, c.moveTo(&Capture{options: o, kernel: c.kernel, steps: Plan(o)}))
+	}
 	for i, s := range c.steps {
 		changed, err := c.restore(s)
 		if err != nil {

@@ -2,12 +2,8 @@ package capture
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,21 +26,10 @@ func (o *Options) place(k *kernel) error {
 	if !o.Addr6.IsValid() {
 		o.Addr6 = DefaultAddr6()
 	}
-	switch {
-	case !hasIPv6("all"):
+	if !usesIPv6(o.Device) {
 		o.Addr6 = netip.Prefix{}
-	case !hasIPv6(o.Device):
-		o.Addr6 = netip.Prefix{}
-		o.Log.Warn("IPv6 is off on the device: what this host sends over it elsewhere is not captured",
-			slog.String("device", o.Device))
 	}
 	return nil
-}
-
-// hasIPv6 reports whether the kernel has it, and has it on for a device or for all.
-func hasIPv6(device string) bool {
-	b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", filepath.Base(device), "disable_ipv6"))
-	return err == nil && strings.TrimSpace(string(b)) == "0"
 }
 
 // taken are the IPv4 networks that other devices have addresses in.

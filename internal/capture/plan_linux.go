@@ -62,6 +62,9 @@ func Plan(o Options) []Step {
 	steps = append(steps, Link{Device: o.Device})
 	addrs := []netip.Prefix{o.Addr4, o.Addr6}
 	addrs = slices.DeleteFunc(addrs, func(p netip.Prefix) bool { return !p.IsValid() })
+	if o.Addr6.IsValid() {
+		steps = append(steps, Enabled{Device: o.Device})
+	}
 	for _, a := range addrs {
 		steps = append(steps, Address{Device: o.Device, Prefix: a})
 	}

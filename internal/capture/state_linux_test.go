@@ -198,6 +198,16 @@ func TestWithoutIPv6(t *testing.T) {
 	if got := sh(t, nil, "ip -6 rule"); strings.Contains(got, "proto 79") {
 		t.Errorf("rules of IPv6:\n%s", got)
 	}
+
+	// It comes, for one device.
+	sh(t, nil, `echo 0 >/proc/sys/net/ipv6/conf/up0/disable_ipv6
+		ip -6 addr add 2001:db8:77::1/64 dev up0 nodad
+		ip -6 route add default via 2001:db8:77::2`)
+	both(t, "["+farWeb6+"]:"+port, byFar)
+	if n, err := c.Repair(); err != nil {
+		t.Errorf("Repair() = %d, %v", n, err)
+	}
+	both(t, "["+farWeb6+"]:"+port, byTUN)
 }
 
 func TestAddressInUse(t *testing.T) {

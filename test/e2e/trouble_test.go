@@ -180,3 +180,30 @@ func TestBesideSOCKS5(t *testing.T) {
 	p.stop(t)
 	sameAs(t, before)
 }
+
+// IPv6 may be on for the uplink alone, and it may come later.
+func TestIPv6OfTheUplinkAlone(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	openDevice(t)
+	const off, on = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6", `echo 0 >/proc/sys/net/ipv6/conf/up0/disable_ipv6
+		ip -6 addr replace 2001:db8:77::1/64 dev up0 nodad
+		ip -6 route replace default via 2001:db8:77::2`
+	sh(t, nil, off)
+	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
+	sh(t, nil, on)
+	six := question{proto: "tcp", target: "[" + web6 + "]:" + whoPort}
+	t.Logf("captured %v after IPv6 came", six.eventually(t, tunnel, 5*time.Second))
+	o.onWire(t)
+	both(t, six.target, tunnel)
+	o.wantOnWire(t, "IPv6 came", upstream4)
+	p.stop(t)
+
+	p = startTunnel(t, o.config(t, "{enable: true}", "four"), nobody("+net_admin")...)
+	o.onWire(t)
+	both(t, six.target, tunnel)
+	o.wantOnWire(t, "IPv6 of the uplink alone", upstream4)
+	p.stop(t)
+}
