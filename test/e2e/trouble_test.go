@@ -188,7 +188,8 @@ func TestIPv6OfTheUplinkAlone(t *testing.T) {
 	}
 	o := newMachine(t)
 	openDevice(t)
-	const off, on = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6", `echo 0 >/proc/sys/net/ipv6/conf/up0/disable_ipv6
+	const off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
+	const on = `echo 0 >/proc/sys/net/ipv6/conf/up0/disable_ipv6
 		ip -6 addr replace 2001:db8:77::1/64 dev up0 nodad
 		ip -6 route replace default via 2001:db8:77::2`
 	sh(t, nil, off)
