@@ -12,14 +12,15 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// What one client may take of the program.
+// What one client may take of the program. Who comes when all connections are taken waits in the kernel: for
+// less than the 5 s that probes of a service have at least, even if all of the others do nothing.
 const (
-	maxConns    = 64 // who comes then waits in the kernel
+	maxConns    = 64
 	maxHeader   = 16 << 10
-	headerTime  = 5 * time.Second
-	requestTime = 10 * time.Second
+	headerTime  = 3 * time.Second
+	requestTime = 4 * time.Second
 	answerTime  = 30 * time.Second
-	idleTime    = 30 * time.Second
+	idleTime    = 3 * time.Second
 	graceTime   = 2 * time.Second // for requests that are being answered at the end
 )
 

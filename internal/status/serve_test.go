@@ -94,6 +94,37 @@ func TestClientsThatAreSlow(t *testing.T) {
 	}
 }
 
+// TestProbesGetThrough has clients that do nothing take all connections. A probe of the service that is not
+// answered within 5 s has it started again.
+func TestProbesGetThrough(t *testing.T) {
+	const unread = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+	for name, sends := range map[string]string{"silent": "", "idle": plainGet, "no body": unread} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, stop, ended := serving(t, hello)
+				for range maxConns {
+					c := p.dial()
+					go io.WriteString(c, sends)
+					go io.Copy(io.Discard, c)
+				}
+				synctest.Wait()
+				began := time.Now()
+				c := p.dial()
+				go io.WriteString(c, plainGet)
+				if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took >= 5*time.Second {
+					t.Errorf("answered after %s, want less than 5 s", took)
+				}
+				c.Close()
+				stop()
+				<-ended
+			})
+		})
+	}
+}
+
 func TestHugeHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop, ended := serving(t, hello)
