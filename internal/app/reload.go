@@ -23,7 +23,13 @@ func (a *App) ReloadFile() error {
 	if err == nil {
 		err = a.Reload(c)
 	}
-	ended(err)
+	a.reloaded(err)
+	ended(err) // whoever waits for that may look at the report next
+	return err
+}
+
+// reloaded has reports tell how a reload went.
+func (a *App) reloaded(err error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	a.reloads.At, a.reloads.Err = time.Now(), ""
@@ -34,7 +40,6 @@ func (a *App) ReloadFile() error {
 		a.reloads.OK++
 	}
 	a.publish()
-	return err
 }
 
 // errMark says why a reload is refused: for a moment the program's own connections would go into the tunnel.

@@ -243,6 +243,37 @@ func TestServiceLifeCycle(t *testing.T) {
 	}
 }
 
+// TestReportKnowsOfAReloadThatEnded asks for the report when the service manager hears that a reload is over.
+func TestReportKnowsOfAReloadThatEnded(t *testing.T) {
+	rest, book := "upstreams:\n"+entry(t, startServer(t, outlinetest.Config{})), newLogbook()
+	a, err := New(load(t, "127.0.0.1:0", rest), book.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []uint64
+	tell := func(state string) error {
+		if strings.Contains(state, "reloaded") {
+			seen = append(seen, a.Report().Reload.OK)
+		}
+		return nil
+	}
+	if err := a.Attach(Service{tell: tell}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx, context.Background()) }()
+	book.wait(t, "listening", "socks5")
+	a.Load = func() (*config.Config, error) { return load(t, "127.0.0.1:0", rest), nil }
+	if err := a.ReloadFile(); err != nil || !slices.Equal(seen, []uint64{1}) {
+		t.Errorf("ReloadFile() = %v; reloads reported when they ended: %v, want 1", err, seen)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // wantStates wants messages that begin so, and no others.
 func wantStates(t *testing.T, got, want []string) {
 	t.Helper()
