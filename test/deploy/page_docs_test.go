@@ -60,7 +60,7 @@ func (p *Page) readStatus(t *testing.T) {
 	r, lines := p.reader, p.File(t)
 	withServer(t, p, amsterdam+lines)
 	client := r.Start(t, "./outline-cli-ws")
-	client.Wait(t, "127.0.0.1:9101", "upstream up")
+	client.Wait(t, "127.0.0.1:9101", usable)
 	p.Skip(t, "ssh -L 9101:127.0.0.1:9101 HOST", "there is no other machine")
 	wantText(t, r.Type(t, "ssh -G -L 9101:127.0.0.1:9101 HOST"), "localforward 9101 [127.0.0.1]:9101")
 	status := p.Stay(t, "./outline-cli-ws status -c config.yaml\n./outline-cli-ws status -json\n"+
@@ -82,7 +82,7 @@ curl -X POST -H "Authorization: Bearer $TOKEN" http://127.0.0.1:9101/api/v1/upst
 
 	withServer(t, p, "status: {listen: \"unix:status.sock\"}\n")
 	client = r.Start(t, "./outline-cli-ws")
-	client.Wait(t, started, "upstream up")
+	client.Wait(t, started, usable)
 	wantText(t, p.Do(t, "./outline-cli-ws status -addr unix:status.sock\n"+
 		"curl --unix-socket status.sock http://localhost/readyz"), "ready")
 	wantEnd(t, client)

@@ -8,6 +8,9 @@ import (
 
 const started = `"msg":"listening"`
 
+// usable is in the log once the server of README.md can be used for TCP, which is when the program is ready.
+const usable = `"upstream up","upstream":"server-1","proto":"tcp"`
+
 // readREADME begins in an empty folder, and leaves the reader in a clone with a program, a configuration that
 // works and nothing that runs.
 func (p *Page) readREADME(t *testing.T) {
