@@ -64,20 +64,22 @@ func TestNoTunnelNoStart(t *testing.T) {
 	}
 }
 
-func TestTunnelAndReload(t *testing.T) {
-	s := startServer(t, outlinetest.Config{})
-	rest := "upstreams:\n" + entry(t, s)
-	c := startClient(t, "127.0.0.1:0", rest)
-	c.app.tunnel = &tunnel{auto: true, server: new(tun.Server), log: c.app.log}
-	marked := load(t, "127.0.0.1:0", rest)
-	marked.Mark = 7
-	if err := c.app.Reload(marked); !errors.Is(err, errMark) {
-		t.Errorf("Reload with another mark = %v", err)
+// TestMarkStaysUnderTheTunnel: for a moment the program's own connections would go into it.
+func TestMarkStaysUnderTheTunnel(t *testing.T) {
+	a := &App{
+		tunnel:  &tunnel{auto: true},
+		config:  &config.Config{Mark: 7},
+		serving: t.Context(),
 	}
-	if mark := c.app.tunnel.mark(); mark != capture.DefaultMark {
+	if err := a.admissible(&config.Config{Mark: 8}); !errors.Is(err, errMark) {
+		t.Errorf("another mark: %v, want %v", err, errMark)
+	}
+	if err := a.admissible(&config.Config{Mark: 7}); err != nil {
+		t.Errorf("the same mark: %v", err)
+	}
+	if mark := a.tunnel.mark(); mark != capture.DefaultMark {
 		t.Errorf("mark = %d, want %d", mark, capture.DefaultMark)
 	}
-	c.app.tunnel = nil
 }
 
 func TestDescribeCapture(t *testing.T) {
