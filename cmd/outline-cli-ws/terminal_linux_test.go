@@ -45,7 +45,8 @@ func TestTerminalThatGoesAway(t *testing.T) {
 			}
 			screen, tty := openTerminal(t)
 			p := &process{cmd: program(t, "-c", writeConfig(t))}
-			p.cmd.Args = append([]string{"sh", "-c", tt.before + `exec "$0" "$@"`, p.cmd.Path}, p.cmd.Args[1:]...)
+			shell := []string{"sh", "-c", tt.before + `exec "$0" "$@"`, p.cmd.Path}
+			p.cmd.Args = append(shell, p.cmd.Args[1:]...)
 			p.cmd.Path = "/bin/sh"
 			p.cmd.Stdin = tty
 			p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
