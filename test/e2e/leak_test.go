@@ -119,3 +119,21 @@ func TestStartSendsNothingElse(t *testing.T) {
 	o.wantOnWire(t, "stop", upstream4)
 	sameAs(t, before)
 }
+
+// A resolver with a link-local address can be asked over its link alone, which would be past the tunnel: refused
+// at once, so that another one is asked.
+func TestLinkLocalResolver(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
+	o.onWire(t)
+	began := time.Now()
+	for range 2 {
+		question{proto: "udp", target: "[fe80::53%up0]:53"}.want(t, blocked)
+	}
+	t.Logf("refused after %v", time.Since(began)/2)
+	o.wantOnWire(t, "a resolver on the link", upstream4)
+	p.stop(t)
+}
