@@ -92,8 +92,10 @@ func TestPingWithoutUpstream(t *testing.T) {
 	o := newMachine(t)
 	p := startTunnel(t, o.config(t, "{enable: true}", "four"))
 	o.fails(t, outlinetest.RefuseTCP)
-	question{proto: "udp", target: web4 + ":" + whoPort}.eventually(t, refused, 10*time.Second)
-	question{proto: "tcp", target: web4 + ":" + whoPort}.eventually(t, refused, 10*time.Second)
+	for _, proto := range []string{"tcp", "udp"} {
+		q := question{proto: proto, target: web4 + ":" + whoPort}
+		t.Logf("%s is refused after %v", proto, q.eventually(t, refused, 10*time.Second))
+	}
 	if out, err := try(t, nil, "ping -c 3 -i 0.2 -W 1 "+web4); err == nil {
 		t.Errorf("a ping is answered:\n%s", out)
 	}

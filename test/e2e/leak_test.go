@@ -120,8 +120,8 @@ func TestStartSendsNothingElse(t *testing.T) {
 	sameAs(t, before)
 }
 
-// A resolver with a link-local address can be asked over its link alone, which would be past the tunnel: refused
-// at once, so that another one is asked.
+// A resolver with a link-local address can be asked over its link alone, which would be past the tunnel:
+// refused at once, so that another one is asked.
 func TestLinkLocalResolver(t *testing.T) {
 	if !onMachine(t) {
 		return
