@@ -8,7 +8,7 @@
 //
 // What a socket sends before it has a source address is captured; what already has one is not. Answers of
 // this host's own services and the kernel's reverse path checks have one, so that a login from outside goes
-// on while the tunnel comes up, even where rp_filter is strict. See docs/decisions/0011-capture.md for the
+// on while the tunnel comes up, even where rp_filter is strict. See docs/decisions/0008-capture.md for the
 // rules themselves.
 //
 // # Nothing stays
