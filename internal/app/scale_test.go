@@ -28,6 +28,7 @@ func TestThousandFlows(t *testing.T) {
 	}
 	one(0).Close() // whatever is made once is made now
 	idle(t, s)
+	waitFor(t, "all of Run's loops", func() bool { return c.app.balancer.Rounds() > 1 }) // it listens before
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 
 	conns := make([]*net.TCPConn, flows)
