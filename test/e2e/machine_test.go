@@ -113,7 +113,8 @@ var changing = regexp.MustCompile(`(?m)expires \d+sec|nf_conntrack_count.*|.*/st
 func snapshot(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString(sh(t, nil, `ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all
+	b.WriteString(sh(t, nil, `exec 2>/dev/null # ip complains of peers whose namespaces have ended
+		ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all
 		ip -d link; ip addr; nft list ruleset; cat /etc/resolv.conf`))
 	err := filepath.WalkDir("/proc/sys/net", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
