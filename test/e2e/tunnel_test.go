@@ -3,13 +3,16 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -158,11 +161,34 @@ func TestThroughput(t *testing.T) {
 	for i, host := range []string{web4, web6} {
 		for j, flags := range []string{"", "-R", "-P 8", "-P 8 -R"} {
 			at := fmt.Sprintf("%s -p %d", host, 5201+4*i+j)
-			sh(t, o, "iperf3 -s -1 -D -B "+at)
+			o.serveIperf(t, at)
 			t.Logf("iperf3 -c %s %s: %.2f Gbit/s", host, flags, iperf(t, at+" "+flags))
 		}
 	}
 	p.stop(t)
+}
+
+// serveIperf serves one client. It ends with this process at the latest.
+func (o *outside) serveIperf(t *testing.T, at string) {
+	t.Helper()
+	words := []string{"-n", "-t", fmt.Sprint(o.cmd.Process.Pid), "iperf3", "-s", "-1", "--forceflush", "-B"}
+	words = append(words, strings.Fields(at)...)
+	cmd := exec.CommandContext(t.Context(), "nsenter", words...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), "Server listening") {
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
 }
 
 // iperf returns the gigabits per second that arrived.
