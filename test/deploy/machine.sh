@@ -27,6 +27,8 @@ for node in null zero full random urandom tty; do
 	: >"$root/dev/$node"
 	mount --bind "/dev/$node" "$root/dev/$node"
 done
+mkdir "$root/dev/net"
+mknod -m 666 "$root/dev/net/tun" c 10 200 # whatever the mode of the host's
 mkdir "$root/dev/pts" "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"

@@ -55,6 +55,11 @@ systemctl enable --now outline-cli-ws.socket`)
 systemctl daemon-reload
 systemctl restart outline-cli-ws.service`)
 	wantCarried(t, r)
+	p.Do(t, "install -D -m 644 deploy/systemd/tun.conf "+
+		`/etc/systemd/system/outline-cli-ws.service.d/tun.conf
+systemctl daemon-reload
+systemctl restart outline-cli-ws.service`)
+	wantCarried(t, r)
 	r.Type(t, "systemctl stop "+service+" "+socket)
 }
 

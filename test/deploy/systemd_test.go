@@ -38,6 +38,7 @@ func testUnderSystemd(t *testing.T) {
 	t.Run("credentials", w.credentials)
 	t.Run("socket", w.socket)
 	t.Run("fwmark", w.fwmark)
+	t.Run("tun", w.tun)
 	t.Run("stop", w.stop)
 	if t.Failed() {
 		log, _ := os.ReadFile(m.Share + "/log")
@@ -181,6 +182,36 @@ func (w *world) fwmark(t *testing.T) {
 	if !strings.Contains(status, netAdmin) {
 		t.Errorf("status of the process has no %q:\n%s", netAdmin, status)
 	}
+}
+
+// tun has a full tunnel, of a user without any right but the one.
+func (w *world) tun(t *testing.T) {
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip(err)
+	}
+	w.config(t, `    secret_file: "${CREDENTIALS_DIRECTORY}/server-1"`+"\ntun: {enable: true, strict: true}\n")
+	w.Run(t, "install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/\n"+
+		"rm /etc/systemd/system/"+service+".d/fwmark.conf")
+	w.Run(t, commands(t, "### The full tunnel", "tun.conf"))
+	w.wantServing(t, "serving")
+	const up = "up: traffic goes to tun0"
+	if got := w.Run(t, "outline-cli-ws tun status"); !strings.Contains(got, up) {
+		t.Errorf("tun status says %q, want %q", got, up)
+	}
+	before := w.Property(t, service, "MainPID")
+	w.Run(t, "systemctl kill --kill-who=main --signal=KILL "+service)
+	within(t, "another process", func() error {
+		if pid := w.Property(t, service, "MainPID"); pid == before || pid == "0" {
+			return fmt.Errorf("process %s", pid)
+		}
+		return nil
+	})
+	w.wantServing(t, "serving")
+	w.Run(t, "systemctl stop "+service+" "+socket)
+	if got := w.Run(t, "outline-cli-ws tun status || true"); !strings.HasPrefix(got, "down:") {
+		t.Errorf("tun status says %q after the end", got)
+	}
+	w.Run(t, "systemctl start "+service)
 }
 
 func (w *world) stop(t *testing.T) {
