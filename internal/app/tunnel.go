@@ -39,6 +39,7 @@ type tunnel struct {
 	elsewhere bool        // the device is in another namespace, whose routes are not ours
 	marked    uint32      // the mark of the program's own sockets when it started
 	looped    atomic.Bool // the way to a server leads into the tunnel
+	failed    atomic.Bool // the end is none that the user asked for: a kill switch stays in force
 
 	serving sync.WaitGroup
 	stop    context.CancelFunc         // ends guard; nil before it is open
@@ -108,6 +109,7 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 	t.serving.Go(func() { t.guard(guarding) })
 	t.serving.Go(func() {
 		if err := t.server.Serve(ctx, d); err != nil {
+			t.failed.Store(true)
 			fail(err)
 		}
 	})
@@ -116,6 +118,7 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 		return err
 	}
 	if err := t.preflight(f); err != nil {
+		t.failed.Store(t.capture.WasBlocked())
 		t.close()
 		return err
 	}
@@ -231,15 +234,7 @@ func (t *tunnel) close() {
 		t.stop()
 	}
 	t.forgetResolved()
-	t.mu.Lock()
-	if t.capture != nil {
-		if err := t.capture.Close(); err != nil {
-			t.log.Error("not everything of the tunnel could be taken back", "err", err,
-				"fix", "outline-cli-ws tun down")
-		}
-		t.capture = nil
-	}
-	t.mu.Unlock()
+	t.release()
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := t.server.Shutdown(now); err != nil {
@@ -249,6 +244,25 @@ func (t *tunnel) close() {
 	if t.names != nil {
 		_ = t.names.Close()
 	}
+}
+
+// release leads traffic past the device again. Nothing does so behind the user's back when the tunnel has
+// failed and there is a kill switch.
+func (t *tunnel) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.capture == nil {
+		return
+	}
+	release := t.capture.Close
+	if t.failed.Load() {
+		release = t.capture.Leave
+	}
+	if err := release(); err != nil {
+		t.log.Error("not everything of the tunnel could be taken back", "err", err,
+			"fix", "outline-cli-ws tun down")
+	}
+	t.capture = nil
 }
 
 // tunSettings translates the configuration. Where the gate has few places for associations, the one that was

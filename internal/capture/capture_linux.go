@@ -20,6 +20,8 @@ type Capture struct {
 	kernel *kernel // nil once it is closed
 	steps  []Step
 	done   []bool // of each step: it changed something, which Close takes back
+
+	wasBlocked bool
 }
 
 // Apply leads this host's traffic to the device. On an error nothing has changed, and a kill switch that a
@@ -61,8 +63,9 @@ func applySteps(k *kernel, o Options, steps []Step) (*Capture, error) {
 		return nil, ErrRunning
 	}
 	c := &Capture{options: o, kernel: k, steps: steps, done: make([]bool, len(steps))}
+	c.wasBlocked = o.KillSwitch && left.Stays
 	if err := c.run(); err != nil {
-		if o.KillSwitch && left.Stays {
+		if c.wasBlocked {
 			c.done[0] = false
 		}
 		return nil, errors.Join(err, c.undo())
@@ -214,14 +217,30 @@ func (c *Capture) restore(s Step) (changed bool, err error) {
 	return changed && err == nil, err
 }
 
+// WasBlocked reports whether the kill switch of a process that has ended was in force, and was to stay.
+func (c *Capture) WasBlocked() bool { return c.wasBlocked }
+
 // Close takes everything back. A second one does nothing.
-func (c *Capture) Close() error {
+func (c *Capture) Close() error { return c.end(c.undo) }
+
+// Leave is for an end that nobody asked for. It takes everything back, unless there is a kill switch: that
+// one stays in force, as after a crash.
+func (c *Capture) Leave() error {
+	return c.end(func() error {
+		if c.options.KillSwitch {
+			return nil
+		}
+		return c.undo()
+	})
+}
+
+func (c *Capture) end(undo func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.kernel == nil {
 		return nil
 	}
-	err := errors.Join(c.undo(), c.kernel.close())
+	err := errors.Join(undo(), c.kernel.close())
 	c.kernel = nil
 	return err
 }

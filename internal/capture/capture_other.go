@@ -30,6 +30,12 @@ func (*Capture) Repair() (repaired int, err error) { return 0, nil }
 // Update fails.
 func (*Capture) Update(Options) error { return errUnsupported }
 
+// WasBlocked is false.
+func (*Capture) WasBlocked() bool { return false }
+
+// Leave does nothing.
+func (*Capture) Leave() error { return nil }
+
 // Close does nothing.
 func (*Capture) Close() error { return nil }
 

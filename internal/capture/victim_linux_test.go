@@ -198,8 +198,20 @@ func TestKillSwitch(t *testing.T) {
 		probe{proto: "udp", target: host + ":" + port}.want(t, blocked)
 	}
 
-	// One that succeeds takes over, and ends it.
+	// So does an end that nobody asked for.
 	c := mustApply(t, o)
+	if !c.WasBlocked() {
+		t.Error("a kill switch was in force, and nobody says so")
+	}
+	if err := c.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	held(t, far)
+
+	// One that succeeds takes over, and ends it.
+	d = newDevice(t)
+	c = mustApply(t, o)
 	for _, target := range []string{farWeb + ":" + port, "[" + farWeb6 + "]:" + port, farLAN + ":53"} {
 		both(t, target, byTUN)
 	}

@@ -62,6 +62,32 @@ func TestDeviceRemoved(t *testing.T) {
 	both(t, web4+":"+whoPort, direct)
 }
 
+// A kill switch makes no difference between a crash and an end that nobody asked for.
+func TestDeviceRemovedWithKillSwitch(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	serve(t)
+	before := snapshot(t)
+	config := o.config(t, "{enable: true, kill_switch: true}", "four")
+	p := startTunnel(t, config)
+	sh(t, nil, "ip link del tun0")
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the program goes on without its device")
+	}
+	for _, target := range []string{web4 + ":" + whoPort, "[" + web6 + "]:" + whoPort, names4 + ":53"} {
+		both(t, target, blocked)
+	}
+	o.reachable(t)
+	p = startTunnel(t, config)
+	both(t, web4+":"+whoPort, tunnel)
+	p.stop(t)
+	sameAs(t, before)
+}
+
 // A second program finds that there is one, and does no harm.
 func TestTwoPrograms(t *testing.T) {
 	if !onMachine(t) {
