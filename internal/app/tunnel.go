@@ -127,8 +127,12 @@ func (t *tunnel) open(ctx context.Context, c *config.Config, f *fleet, fail func
 	return nil
 }
 
-// lead leads traffic to the device, or removes what a killed process left that did.
+// lead leads traffic to the device, or removes what a killed process left that did. Who has another namespace
+// has no say over this one: a kill switch here is somebody else's.
 func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
+	if t.elsewhere {
+		return nil
+	}
 	if !t.auto {
 		if removed, err := capture.Clean(t.log); err != nil {
 			t.log.Warn("what an earlier run left cannot be removed", "removed", removed, "err", err)
@@ -141,10 +145,11 @@ func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
 	return err
 }
 
-// captureOptions translates the configuration.
+// captureOptions translates the configuration. Queries are captured as long as there is somebody to answer
+// them, which a reload does not change.
 func (t *tunnel) captureOptions(c *config.Config, d *tun.Device) capture.Options {
 	o := capture.Options{
-		Device: d.Name(), Mark: c.Mark, Exclude: c.TUN.Exclude, DNS: c.TUN.DNS.Capture, Strict: c.TUN.Strict,
+		Device: d.Name(), Mark: c.Mark, Exclude: c.TUN.Exclude, DNS: t.names != nil, Strict: c.TUN.Strict,
 		KillSwitch: c.TUN.KillSwitch, Forward: c.TUN.Forward, Log: t.log,
 	}
 	for _, r := range c.TUN.ExcludeUIDs {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/outline-cli-ws/outline-cli-ws/internal/capture"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/config"
+	"github.com/outline-cli-ws/outline-cli-ws/internal/dnsforward"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/inbound/tun"
 	"github.com/outline-cli-ws/outline-cli-ws/internal/outlinetest"
 )
@@ -79,6 +80,20 @@ func TestMarkStaysUnderTheTunnel(t *testing.T) {
 	}
 	if mark := a.tunnel.mark(); mark != capture.DefaultMark {
 		t.Errorf("mark = %d, want %d", mark, capture.DefaultMark)
+	}
+}
+
+// TestCapturesDNSItCanAnswer: who answers queries is settled at the start, and so is whether they are led here,
+// also those for a server on the LAN, which no upstream reaches.
+func TestCapturesDNSItCanAnswer(t *testing.T) {
+	reloaded := &config.Config{TUN: config.TUN{DNS: config.TunnelDNS{Capture: true}}}
+	if (&tunnel{}).captureOptions(reloaded, new(tun.Device)).DNS {
+		t.Error("queries are captured, and nobody answers them")
+	}
+	answering := &tunnel{names: dnsforward.New(dnsforward.Options{})}
+	defer func() { _ = answering.names.Close() }()
+	if !answering.captureOptions(&config.Config{}, new(tun.Device)).DNS {
+		t.Error("queries get past the tunnel before its restart")
 	}
 }
 

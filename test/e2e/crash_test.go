@@ -88,6 +88,10 @@ func TestCrashWithKillSwitch(t *testing.T) {
 	if !strings.HasPrefix(got, "blocked: the kill switch") {
 		t.Errorf("tun status says %q", got)
 	}
+	other := start(t, o.config(t, "{enable: true, netns: /proc/self/ns/net}", "four"))
+	other.says(t, "full tunnel")
+	both(t, web4+":"+whoPort, blocked) // whose business the kill switch is not
+	other.stop(t)
 	p = startTunnel(t, o.config(t, "{enable: true, kill_switch: true}", "four"))
 	p.kill(t)
 	sh(t, nil, "$"+programVar+" tun down")
