@@ -33,7 +33,11 @@ type conn struct {
 	broken    atomic.Pointer[error] // the first failure: the stack names it once and then reports a clean end
 	closed    chan struct{}
 	closeOnce sync.Once
+	patience  time.Duration // of a closed connection with an application that does not read
 }
+
+// unread is the usual patience. Linux gives up about as late.
+const unread = 10 * time.Minute
 
 var (
 	_ transport.StreamConn  = (*conn)(nil)
@@ -49,6 +53,7 @@ func newConn(ep tcpip.Endpoint, queue *waiter.Queue, local, remote net.Addr) *co
 		readable: make(waiter.ChannelNotifier, 1),
 		writable: make(waiter.ChannelNotifier, 1),
 		closed:   make(chan struct{}),
+		patience: unread,
 	}
 	var in, out waiter.Entry
 	in.Init(c.readable, waiter.ReadableEvents|waiter.EventHUp|waiter.EventErr)
@@ -199,11 +204,14 @@ type tcpipError struct{ cause tcpip.Error }
 
 func (e *tcpipError) Error() string { return e.cause.String() }
 
-// Close ends both halves. What has been written is still delivered; unread data makes it a reset.
+// Close ends both halves. What has been written is still delivered, unless the application takes nothing for
+// very long: no flow is counted for it any more. Data that came and was not read makes it a reset.
 func (c *conn) Close() error {
 	if !c.shut() {
 		return net.ErrClosed
 	}
+	limit := tcpip.TCPUserTimeoutOption(c.patience)
+	_ = c.ep.SetSockOpt(&limit) // fails only where there is no TCP
 	c.ep.Close()
 	return nil
 }
