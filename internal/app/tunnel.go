@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -134,7 +135,8 @@ func (t *tunnel) lead(c *config.Config, d *tun.Device) (err error) {
 		return nil
 	}
 	if !t.auto {
-		if removed, err := capture.Clean(t.log); err != nil {
+		removed, err := capture.Clean(t.log)
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // who may not look has left nothing either
 			t.log.Warn("what an earlier run left cannot be removed", "removed", removed, "err", err)
 		}
 		return nil

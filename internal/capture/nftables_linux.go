@@ -33,6 +33,8 @@ func (k *kernel) guard() (guardState, error) {
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
 		return guardState{}, nil // no such table, or no nftables
+	case errors.Is(err, unix.EPERM):
+		return guardState{}, fmt.Errorf("look for table inet %s: %w: it takes CAP_NET_ADMIN", guardTable, err)
 	case err != nil:
 		return guardState{}, fmt.Errorf("look for table inet %s: %w", guardTable, err)
 	}

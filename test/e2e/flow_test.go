@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,5 +189,14 @@ func TestWithoutRights(t *testing.T) {
 	both(t, web4+":"+whoPort, tunnel)
 	both(t, "["+web6+"]:"+whoPort, tunnel)
 	o.wantOnWire(t, "without rights", upstream4)
+	if strings.Contains(p.log.String(), "cannot be removed") {
+		t.Error("the program is sorry for what it never could have left")
+	}
+	for _, command := range []string{"status", "down"} {
+		got, err := try(t, nil, strings.Join(nobody(), " ")+" $"+programVar+" tun "+command)
+		if err == nil || !strings.Contains(got, "CAP_NET_ADMIN") {
+			t.Errorf("tun %s says %q, %v, want the right that is missing", command, got, err)
+		}
+	}
 	p.stop(t)
 }
