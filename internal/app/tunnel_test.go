@@ -83,8 +83,8 @@ func TestMarkStaysUnderTheTunnel(t *testing.T) {
 	}
 }
 
-// TestCapturesDNSItCanAnswer: who answers queries is settled at the start, and so is whether they are led here,
-// also those for a server on the LAN, which no upstream reaches.
+// TestCapturesDNSItCanAnswer: who answers queries is settled at the start, and so is whether they are led
+// here, also those for a server on the LAN, which no upstream reaches.
 func TestCapturesDNSItCanAnswer(t *testing.T) {
 	reloaded := &config.Config{TUN: config.TUN{DNS: config.TunnelDNS{Capture: true}}}
 	if (&tunnel{}).captureOptions(reloaded, new(tun.Device)).DNS {

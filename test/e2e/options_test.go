@@ -42,6 +42,29 @@ func TestStrict(t *testing.T) {
 	sameAs(t, before)
 }
 
+// A connection from before goes on as it was, such as a login to elsewhere, but not under a strict guard. That
+// one takes it for a client's if the other side is the first to send.
+func TestConnectionFromBefore(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	for tun, goesOn := range map[string]bool{"{enable: true}": true, "{enable: true, strict: true}": false} {
+		c, err := openFlow(t, web4+":"+whoPort) // which is seen directly
+		if c == nil {
+			t.Fatal(err)
+		}
+		pause(t, 100*time.Millisecond) // all is acknowledged
+		p := startTunnel(t, o.config(t, tun, "four"))
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		if err := say(c, "still here"); (err == nil) != goesOn {
+			t.Errorf("%s: on a connection from before: %v", tun, err)
+		}
+		p.stop(t)
+		_ = c.Close()
+	}
+}
+
 func TestExcluded(t *testing.T) {
 	if !onMachine(t) {
 		return
