@@ -127,6 +127,7 @@ func (a *App) Run(stop, cut context.Context) error {
 	running.Go(func() { _ = a.balancer.Run(stop) }) // these end with stop alone
 	running.Go(func() { a.probing.run(stop) })
 	running.Go(func() { a.state.run(stop) })
+	running.Go(func() { a.relieve(stop) })
 	running.Go(func() { a.watch(stop) })
 	running.Go(func() { _ = a.gate.Run(stop) })
 	<-stop.Done()
