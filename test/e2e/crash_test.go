@@ -98,3 +98,30 @@ func TestCrashWithKillSwitch(t *testing.T) {
 	both(t, web4+":"+whoPort, direct)
 	sameAs(t, before)
 }
+
+// A start that is refused leaves a kill switch that was in force, and none that was not.
+func TestRefusedStart(t *testing.T) {
+	if !onMachine(t) {
+		return
+	}
+	o := newMachine(t)
+	config := o.config(t, "{enable: true, kill_switch: true}", "four")
+	refuse := func(then string) {
+		t.Helper()
+		sh(t, nil, "ip rule add pref 100 lookup 20311") // stronger than the mark
+		p := start(t, config)
+		p.says(t, "leads into the tunnel itself")
+		<-p.ended
+		sh(t, nil, "ip rule del pref 100")
+		both(t, web4+":"+whoPort, then)
+		both(t, "["+web6+"]:"+whoPort, then)
+	}
+	before := snapshot(t)
+	refuse(direct)
+	sameAs(t, before)
+	p := startTunnel(t, config)
+	p.kill(t)
+	refuse(blocked)
+	startTunnel(t, config).stop(t)
+	sameAs(t, before)
+}
