@@ -189,7 +189,9 @@ func (w *world) tun(t *testing.T) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip(err)
 	}
-	w.config(t, `    secret_file: "${CREDENTIALS_DIRECTORY}/server-1"`+"\ntun: {enable: true, strict: true}\n")
+	w.config(t, `    secret_file: "${CREDENTIALS_DIRECTORY}/server-1"
+tun: {enable: true, strict: true}
+`)
 	w.Run(t, "install -m 640 -g outline-config config.yaml /etc/outline-cli-ws/\n"+
 		"rm /etc/systemd/system/"+service+".d/fwmark.conf")
 	w.Run(t, commands(t, "### The full tunnel", "tun.conf"))

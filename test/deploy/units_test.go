@@ -12,7 +12,12 @@ import (
 func TestUnits(t *testing.T) {
 	need(t, "systemd-analyze")
 	for _, dropIns := range [][]string{
-		{}, {"secrets.conf"}, {"fwmark.conf"}, {"secrets.conf", "fwmark.conf"}, {"tun.conf"}, {"secrets.conf", "fwmark.conf", "tun.conf"},
+		{},
+		{"secrets.conf"},
+		{"fwmark.conf"},
+		{"tun.conf"},
+		{"secrets.conf", "fwmark.conf"},
+		{"secrets.conf", "fwmark.conf", "tun.conf"},
 	} {
 		t.Run(strings.Join(dropIns, " "), func(t *testing.T) {
 			root := t.TempDir()

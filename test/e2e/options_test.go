@@ -42,8 +42,8 @@ func TestStrict(t *testing.T) {
 	sameAs(t, before)
 }
 
-// A connection from before goes on as it was, such as a login to elsewhere, but not under a strict guard. That
-// one takes it for a client's if the other side is the first to send.
+// A connection from before goes on as it was, such as a login elsewhere, but not under a strict guard: that
+// one takes it for a client's only if the other side is the first to send.
 func TestConnectionFromBefore(t *testing.T) {
 	if !onMachine(t) {
 		return
