@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -40,6 +41,7 @@ func (a *App) relieve(ctx context.Context) {
 			return
 		}
 		if r.due(a.inbound.tcp.open.Load() + a.inbound.udp.open.Load()) {
+			runtime.GC() // what pools still hold, and stacks, are garbage only after this one
 			debug.FreeOSMemory()
 		}
 	}
