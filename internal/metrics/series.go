@@ -58,31 +58,19 @@ func flowMetrics() []metric {
 			"flows_open", gauge,
 			[]string{"proto"},
 			"Flows of applications that are open.",
-			func(r *report.Report, emit emit) {
-				for _, f := range r.Flows {
-					emit(float64(f.Open), f.Proto)
-				}
-			},
+			eachProto(func(f *report.Flows) float64 { return float64(f.Open) }),
 		},
 		{
 			"flows_total", counter,
 			[]string{"proto"},
 			"Flows of applications so far.",
-			func(r *report.Report, emit emit) {
-				for _, f := range r.Flows {
-					emit(float64(f.Total), f.Proto)
-				}
-			},
+			eachProto(func(f *report.Flows) float64 { return float64(f.Total) }),
 		},
 		{
 			"packets_dropped_total", counter,
 			[]string{"reason"},
 			"Datagrams of applications that were not relayed.",
-			func(r *report.Report, emit emit) {
-				for reason, n := range r.Dropped {
-					emit(float64(n), reason)
-				}
-			},
+			func(r *report.Report, emit emit) { emitMap(r.Dropped, emit) },
 		},
 		{
 			"upstream_switches_total", counter,
@@ -97,6 +85,15 @@ func flowMetrics() []metric {
 	}
 }
 
+// eachProto is a metric that the flows of every protocol have one value of.
+func eachProto(value func(*report.Flows) float64) func(*report.Report, emit) {
+	return func(r *report.Report, emit emit) {
+		for i := range r.Flows {
+			emit(value(&r.Flows[i]), r.Flows[i].Proto)
+		}
+	}
+}
+
 // roomMetrics are of flows for which there was no room.
 func roomMetrics() []metric {
 	return []metric{
@@ -104,11 +101,7 @@ func roomMetrics() []metric {
 			"flows_waiting", gauge,
 			[]string{"proto"},
 			"Flows that wait for room under memory_limit.",
-			func(r *report.Report, emit emit) {
-				for _, f := range r.Flows {
-					emit(float64(f.Waiting), f.Proto)
-				}
-			},
+			eachProto(func(f *report.Flows) float64 { return float64(f.Waiting) }),
 		},
 		{
 			"flows_refused_total", counter,

@@ -160,7 +160,14 @@ func (c *Conn) IdleSince() time.Time {
 }
 
 // Ended reports whether the connection is over.
-func (c *Conn) Ended() bool { return isClosed(c.done) }
+func (c *Conn) Ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Close ends the connection with all its streams, and waits for its goroutines.
 func (c *Conn) Close() error {

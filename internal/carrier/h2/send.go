@@ -16,7 +16,7 @@ const maxPayload = transport.RecordSize - frameHeaderLen
 // may carry. Streams that wait for the connection's window get it in the order in which they came.
 func (s *Stream) take(n int) (int, error) {
 	for {
-		if isClosed(s.writeBy.wait()) {
+		if s.writeBy.Passed() {
 			s.leave()
 			return 0, os.ErrDeadlineExceeded
 		}
@@ -27,7 +27,7 @@ func (s *Stream) take(n int) (int, error) {
 		select {
 		case <-s.writable:
 		case <-s.gone:
-		case <-s.writeBy.wait():
+		case <-s.writeBy.Done():
 		}
 	}
 }

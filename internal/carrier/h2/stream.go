@@ -24,8 +24,8 @@ type Stream struct {
 	readable chan struct{} // holds a token when Read should look again
 	writable chan struct{} // the same for Write
 	gone     chan struct{} // closed by Close and Abort
-	readBy   deadline
-	writeBy  deadline
+	readBy   transport.Deadline
+	writeBy  transport.Deadline
 
 	// Guarded by the connection's lock.
 	inbox    inbox
@@ -57,7 +57,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		if isClosed(s.readBy.wait()) {
+		if s.readBy.Passed() {
 			return 0, os.ErrDeadlineExceeded
 		}
 		n, err := s.tryRead(p)
@@ -67,7 +67,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		select {
 		case <-s.readable:
 		case <-s.gone:
-		case <-s.readBy.wait():
+		case <-s.readBy.Done():
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (s *Stream) WriteHeadroom(buf []byte, front, back int) error {
 // send writes a whole frame when it is our turn. An error means that it did not leave as a whole: what was in
 // it may then be sent over another connection.
 func (s *Stream) send(frame []byte) error {
-	if !s.c.out.begin(s.gone, s.writeBy.wait()) {
+	if !s.c.out.begin(s.gone, s.writeBy.Done()) {
 		return s.why(os.ErrDeadlineExceeded)
 	}
 	if err := s.why(nil); err != nil { // our half may have ended while we waited, and then nothing may follow
@@ -320,20 +320,20 @@ func (s *Stream) RemoteAddr() net.Addr { return s.c.net.RemoteAddr() }
 
 // SetDeadline implements net.Conn.
 func (s *Stream) SetDeadline(t time.Time) error {
-	s.readBy.set(t)
-	s.writeBy.set(t)
+	s.readBy.Set(t)
+	s.writeBy.Set(t)
 	return nil
 }
 
 // SetReadDeadline implements net.Conn.
 func (s *Stream) SetReadDeadline(t time.Time) error {
-	s.readBy.set(t)
+	s.readBy.Set(t)
 	return nil
 }
 
 // SetWriteDeadline implements net.Conn. It bounds the wait for the windows and for our turn; a frame that has
 // begun is always sent whole.
 func (s *Stream) SetWriteDeadline(t time.Time) error {
-	s.writeBy.set(t)
+	s.writeBy.Set(t)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -310,32 +309,6 @@ func TestDeadlines(t *testing.T) {
 		p.data(s, "x")
 		if n, err := s.Read(make([]byte, 1)); n != 1 || err != nil {
 			t.Errorf("Read() after the deadline was lifted = %d, %v, want 1, nil", n, err)
-		}
-	})
-}
-
-func TestDeadlineThatMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var d deadline
-		start := time.Now()
-		d.set(start.Add(time.Hour))
-		wait := d.wait()
-		d.set(start.Add(2 * time.Second)) // for those who wait already
-		<-wait
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("deadline passed after %v, want 2s", took)
-		}
-		d.set(start.Add(3 * time.Second))
-		if isClosed(d.wait()) {
-			t.Error("a deadline in the future has passed")
-		}
-		<-d.wait()
-		if took := time.Since(start); took != 3*time.Second {
-			t.Errorf("deadline passed after %v, want 3s", took)
-		}
-		d.set(start)
-		if !isClosed(d.wait()) {
-			t.Error("a deadline in the past has not passed")
 		}
 	})
 }

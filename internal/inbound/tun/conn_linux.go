@@ -25,7 +25,7 @@ type conn struct {
 	local, remote net.Addr // the target that the application meant, and the application
 
 	readable, writable          waiter.ChannelNotifier // a token for each change
-	readDeadline, writeDeadline deadline
+	readDeadline, writeDeadline transport.Deadline
 
 	into tcpip.SliceWriter // Read's, so that it allocates nothing
 	from bytes.Reader      // Write's
@@ -124,22 +124,22 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // usable reports why nothing may be moved now.
-func (c *conn) usable(d *deadline) error {
+func (c *conn) usable(d *transport.Deadline) error {
 	switch {
 	case isClosed(c.closed):
 		return net.ErrClosed
-	case isClosed(d.done()):
+	case d.Passed():
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
 // wait waits for a change.
-func (c *conn) wait(changed <-chan struct{}, d *deadline) error {
+func (c *conn) wait(changed <-chan struct{}, d *transport.Deadline) error {
 	select {
 	case <-changed:
 		return nil
-	case <-d.done():
+	case <-d.Done():
 		return os.ErrDeadlineExceeded
 	case <-c.closed:
 		return net.ErrClosed
@@ -270,10 +270,19 @@ func (c *conn) SetDeadline(t time.Time) error {
 func (c *conn) SetReadDeadline(t time.Time) error  { return c.setDeadline(&c.readDeadline, t) }
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeDeadline, t) }
 
-func (c *conn) setDeadline(d *deadline, t time.Time) error {
+func (c *conn) setDeadline(d *transport.Deadline, t time.Time) error {
 	if isClosed(c.closed) {
 		return net.ErrClosed
 	}
-	d.set(t)
+	d.Set(t)
 	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
