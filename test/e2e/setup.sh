@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Installs the programs that the suite runs in its namespaces, as root, when they are missing.
+# Installs the programs that this suite, and the tunnel's unit tests, run in their namespaces, as root, when they are
+# missing.
 set -euo pipefail
+. "$(dirname "$0")/../packages.sh"
 
-declare -A packages=([ip]=iproute2 [nft]=nftables [nsenter]=util-linux [setpriv]=util-linux [curl]=curl
-	[dig]=bind9-dnsutils [ping]=iputils-ping [iperf3]=iperf3)
-missing=()
-for program in "${!packages[@]}"; do
-	command -v "$program" >/dev/null || missing+=("${packages[$program]}")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"
-fi
+need ip iproute2
+need nft nftables
+need nsenter util-linux
+need setpriv util-linux
+need curl curl
+need dig bind9-dnsutils
+need ping iputils-ping
+need iperf3 iperf3
+need dbus-daemon dbus-daemon
+install_missing

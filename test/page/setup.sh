@@ -4,29 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-missing=()
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
-command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
-	missing+=(chromium)
+. ../packages.sh
 
-retry() {
-	local attempt
-	for attempt in 1 2 3; do
-		"$@" && return
-		echo "attempt $attempt of: $*" >&2
-		sleep $((attempt * 5))
-	done
-	return 1
-}
+need node nodejs
+need npm npm
+command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || need chromium chromium
+
 if ((${#missing[@]} > 0)); then
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 		echo "missing, and not to be installed without root and apt: ${missing[*]}" >&2
 		exit 0
 	fi
-	export DEBIAN_FRONTEND=noninteractive
-	retry apt-get update -q
-	retry apt-get install -qy --no-install-recommends "${missing[@]}"
+	install_missing
 fi
 cmp -s package-lock.json node_modules/.of || {
 	retry npm ci --no-audit --no-fund --loglevel=error
